@@ -1,0 +1,72 @@
+// Package ban is where smtpban decides: what counts against a client, when it
+// is banned and for how long, who is never banned, and which routes follow from
+// that. It has no clock and does no I/O: time comes in with each event or as an
+// argument, so that a verdict depends on the log alone.
+package ban
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Forever is the end of a permanent ban.
+var Forever = time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC)
+
+// Event is one thing that Postfix logged about a client.
+type Event struct {
+	Time       time.Time
+	Boot       [16]byte // with Time, Identifier and PID it finds the journal line again
+	Identifier string   // syslog tag: postfix/submission/smtpd
+	PID        int
+	Service    string // smtpd, submission, smtps, or another syslog_name part of the tag
+	Class      Class
+	Address    netip.Addr // unmapped, without a zone
+	Name       string     // verified host name of the client, "" if it has none
+	User       string     // login name tried, "" if not logged
+}
+
+// Hit is an event that counts toward a ban.
+type Hit struct {
+	Event
+	Weight int // points, at least 1
+}
+
+// Origins of a ban.
+const (
+	OriginJournal = "journal" // decided from the log
+	OriginManual  = "manual"  // smtpban ban
+)
+
+// Ban is a sentence on a prefix.
+type Ban struct {
+	Prefix   netip.Prefix
+	Class    Class // the class with most points; 0 for a manual ban
+	Failures int   // counted events of the client, those within the ban included
+	Start    time.Time
+	Until    time.Time // Forever for a permanent ban
+	Count    int       // 1 for the first ban of the client within forget, 2 for the second, …
+	Origin   string
+	Reason   string // the admin's words, for a manual ban
+}
+
+// Active reports whether the ban is in force at now.
+func (b Ban) Active(now time.Time) bool { return now.Before(b.Until) }
+
+// Enforcer holds the prefixes that are really blocked: in production the
+// kernel's route table.
+type Enforcer interface {
+	// List returns the prefixes it blocks on our behalf.
+	List() ([]netip.Prefix, error)
+
+	// Apply makes all the changes as one batch. It goes on after a failure
+	// and returns one error for each change, nil where it took effect, or
+	// nil if all did. Adding what is there already and deleting what is not
+	// are no failures.
+	Apply([]Change) []error
+}
+
+// Change is one step from what is blocked to what should be.
+type Change struct {
+	Prefix netip.Prefix
+	Delete bool // otherwise add
+}

@@ -1,0 +1,113 @@
+package ban
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// The shortest prefixes that may be banned. A shorter one is a slip of the pen
+// that would cut off a good part of the internet.
+const (
+	MinIPv4Bits = 16
+	MinIPv6Bits = 32
+)
+
+// CheckPrefix reports why a prefix can't be banned, whoever it belongs to.
+func CheckPrefix(p netip.Prefix) error {
+	shortest := MinIPv6Bits
+	if p.Addr().Is4() {
+		shortest = MinIPv4Bits
+	}
+	switch {
+	case !p.IsValid():
+		return fmt.Errorf("%s is not a prefix", p)
+	case p != p.Masked():
+		return fmt.Errorf("%s has host bits set; did you mean %s?", p, p.Masked())
+	case p.Bits() < shortest:
+		return fmt.Errorf("%s is too wide: the shortest prefix that may be banned is /%d", p, shortest)
+	}
+	return nil
+}
+
+// Protected is a prefix that must never be blocked, and why.
+type Protected struct {
+	Prefix netip.Prefix
+	Reason string
+}
+
+// NeverBan is the set of all who must never be blocked.
+type NeverBan []Protected
+
+// unbannable are the addresses that no remote client can have.
+var unbannable = NeverBan{
+	{netip.MustParsePrefix("0.0.0.0/8"), "unspecified"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "loopback"},
+	{netip.MustParsePrefix("169.254.0.0/16"), "link-local"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "multicast"},
+	{netip.MustParsePrefix("255.255.255.255/32"), "broadcast"},
+	{netip.MustParsePrefix("::/128"), "unspecified"},
+	{netip.MustParsePrefix("::1/128"), "loopback"},
+	{netip.MustParsePrefix("fe80::/10"), "link-local"},
+	{netip.MustParsePrefix("ff00::/8"), "multicast"},
+}
+
+// Overlapping returns the first member that shares an address with p.
+func (n NeverBan) Overlapping(p netip.Prefix) (Protected, bool) {
+	for _, set := range []NeverBan{unbannable, n} {
+		for _, m := range set {
+			if m.Prefix.Overlaps(p) {
+				return m, true
+			}
+		}
+	}
+	return Protected{}, false
+}
+
+// Targets returns the prefixes to block for a ban: its own, or, where that
+// holds protected addresses too, only those of the offenders that are not
+// protected themselves. With none left the ban stands without a route.
+func (n NeverBan) Targets(prefix netip.Prefix, offenders []netip.Addr) []netip.Prefix {
+	if _, overlaps := n.Overlapping(prefix); !overlaps {
+		return []netip.Prefix{prefix}
+	}
+	var targets []netip.Prefix
+	for _, a := range offenders {
+		single := netip.PrefixFrom(a, a.BitLen())
+		if _, overlaps := n.Overlapping(single); !overlaps && prefix.Contains(a) {
+			targets = append(targets, single)
+		}
+	}
+	slices.SortFunc(targets, ComparePrefix)
+	return slices.Compact(targets)
+}
+
+// ComparePrefix orders prefixes by family, address and length.
+func ComparePrefix(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+}
+
+// Reconcile returns the changes that lead from what is blocked to what should
+// be, additions first.
+func Reconcile(want, have []netip.Prefix) []Change {
+	wanted := make(map[netip.Prefix]bool, len(want))
+	for _, p := range want {
+		wanted[p] = true
+	}
+	var stale []Change
+	for _, p := range have {
+		if !wanted[p] {
+			stale = append(stale, Change{Prefix: p, Delete: true})
+		}
+		delete(wanted, p)
+	}
+	changes := make([]Change, 0, len(wanted)+len(stale))
+	for _, p := range want {
+		if wanted[p] {
+			changes = append(changes, Change{Prefix: p})
+			delete(wanted, p)
+		}
+	}
+	return append(changes, stale...)
+}

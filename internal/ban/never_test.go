@@ -1,0 +1,87 @@
+package ban
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func prefixes(s ...string) (out []netip.Prefix) {
+	for _, p := range s {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
+}
+
+func TestTargetsSpareTheProtected(t *testing.T) {
+	never := NeverBan{
+		{netip.MustParsePrefix("203.0.113.9/32"), "own address"},
+		{netip.MustParsePrefix("2001:db8:1:2::25/128"), "gateway"},
+	}
+	addrs := func(s ...string) (out []netip.Addr) {
+		for _, a := range s {
+			out = append(out, netip.MustParseAddr(a))
+		}
+		return out
+	}
+	for _, tc := range []struct {
+		name      string
+		ban       string
+		offenders []netip.Addr
+		want      []netip.Prefix
+	}{
+		{"nobody protected", "203.0.113.10/32", nil, prefixes("203.0.113.10/32")},
+		{"protected entirely", "203.0.113.9/32", addrs("203.0.113.9"), nil},
+		{"narrowed to the offenders", "2001:db8:1:2::/64", addrs("2001:db8:1:2::b", "2001:db8:1:2::a", "2001:db8:1:2::25", "2001:db8:1:2::b"),
+			prefixes("2001:db8:1:2::a/128", "2001:db8:1:2::b/128")},
+		{"narrowed to nothing", "203.0.113.0/24", nil, nil},
+		{"loopback", "127.0.0.1/32", addrs("127.0.0.1"), nil},
+		{"link-local", "fe80::/64", addrs("fe80::1"), nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := never.Targets(netip.MustParsePrefix(tc.ban), tc.offenders)
+			if diff := cmp.Diff(tc.want, got, compare); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestReconcileAddsTheMissingAndDeletesTheUnwanted(t *testing.T) {
+	want := prefixes("198.51.100.1/32", "198.51.100.2/32", "2001:db8::/64", "198.51.100.1/32")
+	have := prefixes("198.51.100.2/32", "203.0.113.1/32")
+	got := Reconcile(want, have)
+	expected := []Change{
+		{Prefix: netip.MustParsePrefix("198.51.100.1/32")},
+		{Prefix: netip.MustParsePrefix("2001:db8::/64")},
+		{Prefix: netip.MustParsePrefix("203.0.113.1/32"), Delete: true},
+	}
+	if diff := cmp.Diff(expected, got, compare); diff != "" {
+		t.Error(diff)
+	}
+	if again := Reconcile(have, have); len(again) != 0 {
+		t.Errorf("reconciling what is in step wants %v", again)
+	}
+}
+
+func TestWidePrefixesAreRefused(t *testing.T) {
+	for prefix, want := range map[string]string{
+		"198.51.100.7/32":  "",
+		"198.51.0.0/16":    "",
+		"2001:db8::/32":    "",
+		"198.0.0.0/8":      "198.0.0.0/8 is too wide: the shortest prefix that may be banned is /16",
+		"2001::/16":        "2001::/16 is too wide: the shortest prefix that may be banned is /32",
+		"0.0.0.0/0":        "0.0.0.0/0 is too wide: the shortest prefix that may be banned is /16",
+		"198.51.100.7/24":  "198.51.100.7/24 has host bits set; did you mean 198.51.100.0/24?",
+		"2001:db8:1::1/64": "2001:db8:1::1/64 has host bits set; did you mean 2001:db8:1::/64?",
+	} {
+		got := ""
+		if err := CheckPrefix(netip.MustParsePrefix(prefix)); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("CheckPrefix(%s) = %q, want %q", prefix, got, want)
+		}
+	}
+}
