@@ -1,0 +1,122 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"smtpban/internal/ban"
+)
+
+const (
+	day  = 24 * time.Hour
+	week = 7 * day
+)
+
+// setters lists every key of the configuration that has a fixed name, with what
+// it sets and which values it takes.
+func setters(c *Config) map[string]setter {
+	return map[string]setter{
+		"policy.maxretry":       integer(&c.Policy.MaxRetry, 1, 1000),
+		"policy.findtime":       span(&c.Policy.FindTime, time.Second, 52*week),
+		"policy.bantime":        span(&c.Policy.BanTime, time.Second, ban.Infinity),
+		"policy.bantime_factor": number(&c.Policy.BanTimeFactor, 1, 100),
+		"policy.bantime_max":    span(&c.Policy.BanTimeMax, time.Second, ban.Infinity),
+		"policy.forget":         span(&c.Policy.Forget, 0, ban.Infinity),
+		"policy.ipv4_prefix":    integer(&c.Policy.IPv4Prefix, 16, 32),
+		"policy.ipv6_prefix":    integer(&c.Policy.IPv6Prefix, 32, 128),
+		"policy.ignoreip":       prefixes(&c.Policy.IgnoreIP),
+		"journal.directory":     directory(&c.Journal.Directory),
+		"journal.postfix_user":  user(&c.Journal.PostfixUser),
+		"store.path":            absolutePath(&c.Store.Path),
+		"route.protocol":        protocol(&c.Route.Protocol),
+		"route.table":           table(&c.Route.Table),
+	}
+}
+
+// setter finds what a key sets, nil if nothing.
+func (l *loader) setter(v value) setter {
+	switch {
+	case len(v.path) == 2 && v.path[0] == "classes":
+		return weight(l.config.Policy.Weights, v.path[1])
+	case len(v.path) == 4 && v.path[0] == "service" && v.path[1] != "" && v.path[2] == "classes":
+		return l.serviceWeight(v.path[1], v.path[3])
+	}
+	return l.setters[v.key]
+}
+
+// serviceWeight sets the weight of a class where it differs at one service.
+func (l *loader) serviceWeight(service, class string) setter {
+	return func(v value) error {
+		weights := l.config.Policy.Services[service]
+		if weights == nil {
+			weights = map[ban.Class]int{}
+			l.config.Policy.Services[service] = weights
+		}
+		return weight(weights, class)(v)
+	}
+}
+
+// set gives a key its value.
+func (l *loader) set(v value) error {
+	if set := l.setter(v); set != nil {
+		l.last[v.key] = v
+		return set(v)
+	}
+	if _, ok := v.data.(map[string]any); ok && isSection(v.path) {
+		return nil
+	}
+	return l.misplaced(v)
+}
+
+// isSection reports whether a path names a table that may hold keys.
+func isSection(path []string) bool {
+	switch path[0] {
+	case "policy", "classes", "journal", "store", "route":
+		return len(path) == 1
+	case "service":
+		return len(path) == 1 || path[1] != "" && (len(path) == 2 || len(path) == 3 && path[2] == "classes")
+	}
+	return false
+}
+
+// misplaced says what is wrong with a key that sets nothing.
+func (l *loader) misplaced(v value) error {
+	section := v.path[0]
+	switch {
+	case isSection(v.path):
+		return v.keyErrorf("must be a table, [%s], not %s", v.key, v.text)
+	case section == "service":
+		return v.keyErrorf("unknown key; a service has only its weights, in [service.NAME.classes]")
+	case section == "classes":
+		return v.keyErrorf("unknown key; [classes] has only classes and their weights")
+	case isSection(v.path[:1]):
+		return v.keyErrorf("unknown key; known in [%s]: %s", section, l.keysOf(section))
+	}
+	return v.keyErrorf("unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route]")
+}
+
+// keysOf lists the keys of a section.
+func (l *loader) keysOf(section string) string {
+	var names []string
+	for key := range l.setters {
+		if name, ok := strings.CutPrefix(key, section+"."); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// crossCheck judges keys that depend on each other.
+func (l *loader) crossCheck() {
+	first, longest := l.config.Policy.BanTime, l.config.Policy.BanTimeMax
+	if first == ban.Infinity || longest >= first {
+		return
+	}
+	if limit, ok := l.last["policy.bantime_max"]; ok {
+		l.fail(limit.errorf("must not be shorter than bantime, which is %s", FormatSpan(first)))
+		return
+	}
+	l.fail(l.last["policy.bantime"].errorf("must not be longer than bantime_max, which is %s", FormatSpan(longest)))
+}

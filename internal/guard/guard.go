@@ -1,0 +1,71 @@
+// Package guard gathers who must never be banned: the machine itself, what it
+// needs to reach the world, Postfix's own networks, and whom the admin names.
+package guard
+
+import (
+	"bufio"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"smtpban/internal/ban"
+)
+
+// Sources are the places that name addresses never to be banned.
+type Sources struct {
+	Addresses []netip.Prefix // of this machine, each with the length of its network
+	Gateways  []netip.Addr   // next hops of its default routes
+	Resolvers []netip.Addr
+	Postfix   Postfix
+	IgnoreIP  []netip.Prefix // the admin's
+}
+
+// NeverBan returns the set of all who must never be blocked, for ban to apply.
+func (s Sources) NeverBan() ban.NeverBan {
+	var set ban.NeverBan
+	add := func(reason string, prefixes ...netip.Prefix) {
+		for _, p := range prefixes {
+			set = append(set, ban.Protected{Prefix: p, Reason: reason})
+		}
+	}
+	for _, p := range s.Addresses {
+		add("own address", netip.PrefixFrom(p.Addr(), p.Addr().BitLen()))
+		if s.Postfix.TrustsLinks() {
+			add("in Postfix's mynetworks", p.Masked())
+		}
+	}
+	add("gateway", singles(s.Gateways)...)
+	add("name server", singles(s.Resolvers)...)
+	add("in Postfix's mynetworks", s.Postfix.MyNetworks...)
+	add("in Postfix's proxy_interfaces", singles(s.Postfix.ProxyInterfaces)...)
+	add("Postfix's relayhost", singles(s.Postfix.RelayHost)...)
+	add("in ignoreip", s.IgnoreIP...)
+	return set
+}
+
+func singles(addrs []netip.Addr) []netip.Prefix {
+	prefixes := make([]netip.Prefix, 0, len(addrs))
+	for _, a := range addrs {
+		prefixes = append(prefixes, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return prefixes
+}
+
+// Resolvers returns the name servers of a resolv.conf(5).
+func Resolvers(r io.Reader) ([]netip.Addr, error) {
+	var resolvers []netip.Addr
+	s := bufio.NewScanner(r)
+	for s.Scan() {
+		fields := strings.Fields(s.Text())
+		if len(fields) < 2 || fields[0] != "nameserver" {
+			continue
+		}
+		if a, err := netip.ParseAddr(fields[1]); err == nil {
+			if a = a.Unmap().WithZone(""); !slices.Contains(resolvers, a) {
+				resolvers = append(resolvers, a)
+			}
+		}
+	}
+	return resolvers, s.Err()
+}
