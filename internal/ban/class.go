@@ -12,7 +12,8 @@ type Class uint8
 
 // The classes known to this version.
 const (
-	SASLAuth Class = 1 // a password was refused
+	SASLAuth    Class = 1 // a password was refused
+	RelayDenied Class = 2 // may be given a weight, but its lines are not read yet
 )
 
 // classNames lists every class in the order in which people should see them.
@@ -21,6 +22,7 @@ var classNames = []struct {
 	name  string
 }{
 	{SASLAuth, "sasl-auth"},
+	{RelayDenied, "relay-denied"},
 }
 
 // Classes returns every known class.

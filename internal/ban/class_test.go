@@ -12,7 +12,7 @@ func TestClassNamesGoThereAndBack(t *testing.T) {
 
 func TestUnknownClass(t *testing.T) {
 	_, err := ParseClass("sasl")
-	if err == nil || err.Error() != `unknown class "sasl"; known: sasl-auth` {
+	if err == nil || err.Error() != `unknown class "sasl"; known: sasl-auth, relay-denied` {
 		t.Errorf("got %v", err)
 	}
 	if got := Class(200).String(); got != "class-200" {

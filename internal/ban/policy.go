@@ -38,7 +38,7 @@ func DefaultPolicy() Policy {
 		Forget:        12 * 7 * day,
 		IPv4Prefix:    32,
 		IPv6Prefix:    64,
-		Weights:       map[Class]int{SASLAuth: 1},
+		Weights:       map[Class]int{SASLAuth: 1, RelayDenied: 0},
 		Services:      map[string]map[Class]int{},
 	}
 }

@@ -102,7 +102,7 @@ table = 2147483647
 			Forget:        0,
 			IPv4Prefix:    24,
 			IPv6Prefix:    48,
-			Weights:       map[ban.Class]int{ban.SASLAuth: 2},
+			Weights:       map[ban.Class]int{ban.SASLAuth: 2, ban.RelayDenied: 0},
 			Services: map[string]map[ban.Class]int{
 				"submission": {ban.SASLAuth: 3},
 				"my service": {ban.SASLAuth: 0},
@@ -130,7 +130,7 @@ func TestDropInsAreReadInOrderOfNameAndTheLastWins(t *testing.T) {
 		netip.MustParsePrefix("192.0.2.2/32"),
 		netip.MustParsePrefix("192.0.2.3/32"),
 	}
-	want.Policy.Weights = map[ban.Class]int{ban.SASLAuth: 2}
+	want.Policy.Weights = map[ban.Class]int{ban.SASLAuth: 2, ban.RelayDenied: 0}
 	want.Policy.Services = map[string]map[ban.Class]int{"smtps": {ban.SASLAuth: 1}, "submission": {ban.SASLAuth: 5}}
 
 	compare(t, load(t, map[string]string{
@@ -316,4 +316,33 @@ func TestCrossKeyErrorsNameTheFileThatSetTheKey(t *testing.T) {
 			t.Errorf("%q and %q: %v, want %s", c.main, c.dropIn, err, want)
 		}
 	}
+}
+
+// The keys that other programs rely on, with their defaults.
+func TestConfigurationThatOthersRelyOnIsTheDefault(t *testing.T) {
+	want := Defaults()
+	want.Policy.Services["submission"] = map[ban.Class]int{ban.RelayDenied: 0}
+	compare(t, load(t, map[string]string{"smtpban.toml": `[policy]
+maxretry = 5
+findtime = "1d"
+bantime = "1d"
+bantime_factor = 2
+bantime_max = "12w"
+forget = "12w"
+ipv4_prefix = 32
+ipv6_prefix = 64
+ignoreip = []
+[classes]
+sasl-auth = 1
+[service.submission.classes]
+relay-denied = 0
+[journal]
+directory = ""
+postfix_user = ""
+[store]
+path = "/var/lib/smtpban/smtpban.db"
+[route]
+protocol = 213
+table = 254
+`}), want)
 }
