@@ -1,0 +1,125 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"net/netip"
+	"time"
+
+	"smtpban/internal/ban"
+)
+
+// Ban returns the ban on exactly this prefix.
+func (t *Tx) Ban(prefix netip.Prefix) (b ban.Ban, ok bool, err error) {
+	key := prefixKey(prefix)
+	v := t.get(bucketBans, key)
+	if v == nil {
+		return ban.Ban{}, false, nil
+	}
+	b, err = decodeBan(key, v)
+	return b, err == nil, err
+}
+
+// Bans yields every ban, in order of its prefix. One whose time is over stays
+// until EndBan moves it to the history; not during the iteration, which would
+// then skip some.
+func (t *Tx) Bans() iter.Seq2[ban.Ban, error] { return decoded(t, bucketBans, decodeBan) }
+
+// PutBan records a ban in place of an earlier one on the same prefix.
+func (t *Tx) PutBan(b ban.Ban) error {
+	return t.put(bucketBans, prefixKey(b.Prefix), encodeBan(b))
+}
+
+// PutEvidence records the hits that caused the ban on prefix.
+func (t *Tx) PutEvidence(prefix netip.Prefix, hits []ban.Hit) error {
+	e := newEncoder()
+	e.hits(hits)
+	return t.put(bucketEvidence, prefixKey(prefix), e.seal())
+}
+
+// Evidence returns the hits that caused the ban on prefix, none for a manual
+// one.
+func (t *Tx) Evidence(prefix netip.Prefix) ([]ban.Hit, error) {
+	v := t.get(bucketEvidence, prefixKey(prefix))
+	if v == nil {
+		return nil, nil
+	}
+	d := newDecoder(v)
+	hits := d.hits()
+	if err := d.finish(); err != nil {
+		return nil, fmt.Errorf("evidence against %s: %w", prefix, err)
+	}
+	return hits, nil
+}
+
+// Targets returns the prefixes that are to be blocked for a ban: its own, or, if
+// that holds addresses that must never be blocked, the offenders' own.
+func (t *Tx) Targets(b ban.Ban, never ban.NeverBan) ([]netip.Prefix, error) {
+	if _, overlaps := never.Overlapping(b.Prefix); !overlaps {
+		return []netip.Prefix{b.Prefix}, nil
+	}
+	hits, err := t.Evidence(b.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	offenders := make([]netip.Addr, 0, len(hits))
+	for _, h := range hits {
+		offenders = append(offenders, h.Address)
+	}
+	return never.Targets(b.Prefix, offenders), nil
+}
+
+// How a ban ended.
+const (
+	Expired  = "expired"
+	Unbanned = "unbanned"
+)
+
+// Ended is a ban of the past.
+type Ended struct {
+	ban.Ban
+	At  time.Time // when it ended
+	How string
+}
+
+// EndBan moves a ban to the history.
+func (t *Tx) EndBan(b ban.Ban, at time.Time, how string) error {
+	key := prefixKey(b.Prefix)
+	stamp := binary.BigEndian.AppendUint64(nil, uint64(max(at.UnixMicro(), 0)))
+	err := t.put(bucketHistory, append(stamp, key...), encodeEnded(Ended{b, at, how}))
+	return errors.Join(err, t.delete(bucketBans, key), t.delete(bucketEvidence, key))
+}
+
+// History yields the ended bans, oldest first.
+func (t *Tx) History() iter.Seq2[Ended, error] { return decoded(t, bucketHistory, decodeEnded) }
+
+// maxHistory bounds how many ended bans are kept.
+const maxHistory = 10_000
+
+// PruneHistory drops bans that ended before the given time, and the oldest
+// beyond a fixed number.
+func (t *Tx) PruneHistory(before time.Time) error {
+	history := t.bucket(bucketHistory)
+	if history == nil {
+		return nil
+	}
+	var keys [][]byte
+	for k := range each(history) {
+		if len(k) < 8 {
+			return fmt.Errorf("key %x of an ended ban: %w", k, errDamaged)
+		}
+		keys = append(keys, bytes.Clone(k))
+	}
+	for i, k := range keys {
+		if i >= len(keys)-maxHistory && int64(binary.BigEndian.Uint64(k)) >= before.UnixMicro() {
+			return nil
+		}
+		if err := history.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}

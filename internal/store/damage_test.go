@@ -1,0 +1,66 @@
+package store
+
+import (
+	"fmt"
+	"iter"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"smtpban/internal/ban"
+)
+
+func TestADamagedValueIsReportedWithItsOwner(t *testing.T) {
+	four := netip.MustParsePrefix("192.0.2.9/32")
+	key := prefixKey(four)
+	history := append([]byte{0, 0, 0, 0, 0, 0, 0, 1}, key...)
+	for _, tc := range []struct {
+		name        string
+		bucket, key []byte
+		read        func(*Tx) error
+		want        string
+	}{
+		{"client", bucketClients, clientKey(four), func(tx *Tx) error { _, err := tx.Client(four); return err }, "client 192.0.2.9/32: damaged value"},
+		{"clients", bucketClients, clientKey(four), func(tx *Tx) error { return first(tx.Clients()) }, "client 192.0.2.9/32: damaged value"},
+		{"client's key", bucketClients, []byte("x"), func(tx *Tx) error { return first(tx.Clients()) }, "key 78 of a client: damaged value"},
+		{"ban", bucketBans, key, func(tx *Tx) error { _, _, err := tx.Ban(four); return err }, "ban of 192.0.2.9/32: damaged value"},
+		{"bans", bucketBans, key, func(tx *Tx) error { return first(tx.Bans()) }, "ban of 192.0.2.9/32: damaged value"},
+		{"ban's key", bucketBans, []byte("x"), func(tx *Tx) error { return first(tx.Bans()) }, "key 78 of a ban: damaged value"},
+		{"evidence", bucketEvidence, key, func(tx *Tx) error { _, err := tx.Evidence(four); return err }, "evidence against 192.0.2.9/32: damaged value"},
+		{"ended ban", bucketHistory, history, func(tx *Tx) error { return first(tx.History()) }, "ended ban of 192.0.2.9/32: damaged value"},
+		{"ended ban's key", bucketHistory, []byte("x"), func(tx *Tx) error { return first(tx.History()) }, "key 78 of an ended ban: damaged value"},
+		{"history to prune", bucketHistory, []byte("x"), func(tx *Tx) error { return tx.PruneHistory(at(0)) }, "key 78 of an ended ban: damaged value"},
+		{"clients due", bucketDue, []byte("x"), forgetAll, "key 78 of a client due: damaged value"},
+		{"client due", bucketDue, []byte("\x00\x00\x00\x00\x00\x00\x00\x00\x00x"), forgetAll, "key 00000000000000000078 of a client due: damaged value"},
+		{"last commit", bucketMeta, keyCommit, func(tx *Tx) error { _, err := tx.LastCommit(); return err }, "time of last commit: damaged value"},
+		{"last report", bucketMeta, keyReport, func(tx *Tx) error { _, err := tx.LastReport(); return err }, "time of last report: damaged value"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newStore(t)
+			err := s.Update(func(tx *Tx) error {
+				if err := tx.put(tc.bucket, tc.key, []byte("x")); err != nil {
+					t.Fatal(err)
+				}
+				return tc.read(tx)
+			})
+			if diff := cmp.Diff(fmt.Sprintf("writing state %s: %s", s.path, tc.want), fmt.Sprint(err)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func forgetAll(tx *Tx) error {
+	_, err := tx.Forget(at(0), func(ban.Client) time.Time { return time.Time{} })
+	return err
+}
+
+// first returns the error of the first pair.
+func first[T any](pairs iter.Seq2[T, error]) error {
+	for _, err := range pairs {
+		return err
+	}
+	return nil
+}

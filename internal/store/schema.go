@@ -1,0 +1,70 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// migrations lead from one layout to the next: the first one from schema 1 to
+// 2. A missing bucket reads as empty, so a new one needs no step here; a changed
+// one does.
+var migrations = []func(*bolt.Tx) error{}
+
+// newestSchema is the number of the layout to which the steps lead.
+func newestSchema(steps []func(*bolt.Tx) error) uint32 { return uint32(1 + len(steps)) }
+
+func writeSchema(tx *bolt.Tx, n uint32) error {
+	meta, err := tx.CreateBucketIfNotExists(bucketMeta)
+	if err != nil {
+		return err
+	}
+	return meta.Put(keySchema, binary.BigEndian.AppendUint32(nil, n))
+}
+
+// readSchema returns the file's schema, which this version knows if it is not
+// after newest.
+func readSchema(tx *bolt.Tx, newest uint32) (uint32, error) {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil || meta.Get(keySchema) == nil {
+		return 0, errors.New("not a state file of smtpban")
+	}
+	value := meta.Get(keySchema)
+	if len(value) != 4 {
+		return 0, fmt.Errorf("schema number: %w", errDamaged)
+	}
+	n := binary.BigEndian.Uint32(value)
+	switch {
+	case n == 0:
+		return 0, fmt.Errorf("schema number: %w", errDamaged)
+	case n > newest:
+		return 0, fmt.Errorf("schema %d, this version knows up to %d: %w", n, newest, ErrNewer)
+	}
+	return n, nil
+}
+
+// migrate brings the file from its schema up to the one after the last step.
+func migrate(tx *bolt.Tx, steps []func(*bolt.Tx) error) error {
+	newest := newestSchema(steps)
+	n, err := readSchema(tx, newest)
+	if err != nil || n == newest {
+		return err
+	}
+	for ; n < newest; n++ {
+		if err := steps[n-1](tx); err != nil {
+			return fmt.Errorf("migrating from schema %d: %w", n, err)
+		}
+	}
+	return writeSchema(tx, newest)
+}
+
+// checkSchema is for readers, who can't migrate.
+func checkSchema(tx *bolt.Tx, newest uint32) error {
+	n, err := readSchema(tx, newest)
+	if err == nil && n < newest {
+		err = fmt.Errorf("schema %d of an earlier version; the next smtpban block will bring it up to date", n)
+	}
+	return err
+}

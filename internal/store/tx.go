@@ -1,0 +1,166 @@
+package store
+
+import (
+	"fmt"
+	"iter"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+var (
+	bucketMeta      = []byte("meta")      // schema; last commit; last report
+	bucketPositions = []byte("positions") // boot id -> journal position, opaque here
+	bucketClients   = []byte("clients")   // rule, prefix -> ban.Client
+	bucketDue       = []byte("due")       // hour, rule, prefix -> when to look whether a client can be forgotten
+	bucketBans      = []byte("bans")      // prefix -> ban.Ban
+	bucketEvidence  = []byte("evidence")  // prefix -> the hits that caused the ban
+	bucketHistory   = []byte("history")   // end, prefix -> Ended
+	bucketSettings  = []byte("settings")  // name -> what other programs' configuration said, opaque here
+
+	keySchema = []byte("schema")
+	keyCommit = []byte("commit")
+	keyReport = []byte("report")
+)
+
+// Tx is a transaction on the state. What it returns is only valid as a whole:
+// an error means a damaged file.
+type Tx struct {
+	bolt *bolt.Tx // nil for a file that does not exist
+	due  [][]byte // keys for bucketDue, put before the commit
+}
+
+func (t *Tx) get(bucket, key []byte) []byte {
+	if b := t.bucket(bucket); b != nil {
+		return b.Get(key)
+	}
+	return nil
+}
+
+func (t *Tx) bucket(name []byte) *bolt.Bucket {
+	if t.bolt == nil {
+		return nil
+	}
+	return t.bolt.Bucket(name)
+}
+
+func (t *Tx) put(bucket, key, value []byte) error {
+	b, err := t.bolt.CreateBucketIfNotExists(bucket)
+	if err != nil {
+		return err
+	}
+	return b.Put(key, value)
+}
+
+func (t *Tx) delete(bucket, key []byte) error {
+	if b := t.bucket(bucket); b != nil {
+		return b.Delete(key)
+	}
+	return nil
+}
+
+// Positions returns how far the journal was read, for each boot.
+func (t *Tx) Positions() (map[[16]byte][]byte, error) {
+	positions := map[[16]byte][]byte{}
+	b := t.bucket(bucketPositions)
+	if b == nil {
+		return positions, nil
+	}
+	for k, v := range each(b) {
+		position, err := opened(v)
+		if err != nil || len(k) != 16 {
+			return nil, fmt.Errorf("position in boot %x: %w", k, errDamaged)
+		}
+		positions[[16]byte(k)] = position
+	}
+	return positions, nil
+}
+
+// PutPosition records how far a boot was read.
+func (t *Tx) PutPosition(boot [16]byte, position []byte) error {
+	return t.put(bucketPositions, boot[:], sealed(position))
+}
+
+// DeletePosition forgets a boot.
+func (t *Tx) DeletePosition(boot [16]byte) error {
+	return t.delete(bucketPositions, boot[:])
+}
+
+// LastCommit returns when the state last changed, zero if never.
+func (t *Tx) LastCommit() (time.Time, error) { return t.metaTime(keyCommit) }
+
+// PutLastCommit records when the state last changed.
+func (t *Tx) PutLastCommit(now time.Time) error { return t.putMetaTime(keyCommit, now) }
+
+// LastReport returns up to when the last marked report told, zero if never.
+func (t *Tx) LastReport() (time.Time, error) { return t.metaTime(keyReport) }
+
+// PutLastReport marks a report.
+func (t *Tx) PutLastReport(now time.Time) error { return t.putMetaTime(keyReport, now) }
+
+func (t *Tx) metaTime(key []byte) (time.Time, error) {
+	v := t.get(bucketMeta, key)
+	if v == nil {
+		return time.Time{}, nil
+	}
+	d := newDecoder(v)
+	at := d.time()
+	if err := d.finish(); err != nil {
+		return time.Time{}, fmt.Errorf("time of last %s: %w", key, err)
+	}
+	return at, nil
+}
+
+func (t *Tx) putMetaTime(key []byte, at time.Time) error {
+	e := newEncoder()
+	e.time(at)
+	return t.put(bucketMeta, key, e.seal())
+}
+
+// Setting returns what PutSetting recorded under the name, nil if nothing.
+func (t *Tx) Setting(name string) ([]byte, error) {
+	v := t.get(bucketSettings, []byte(name))
+	if v == nil {
+		return nil, nil
+	}
+	value, err := opened(v)
+	if err != nil {
+		return nil, fmt.Errorf("setting %s: %w", name, err)
+	}
+	return value, nil
+}
+
+// PutSetting records what another program's configuration said.
+func (t *Tx) PutSetting(name string, value []byte) error {
+	return t.put(bucketSettings, []byte(name), sealed(value))
+}
+
+// each yields the pairs of a bucket in order of their keys. They are valid
+// until the bucket is written to.
+func each(b *bolt.Bucket) iter.Seq2[[]byte, []byte] {
+	return func(yield func(k, v []byte) bool) {
+		c := b.Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			if !yield(k, v) {
+				return
+			}
+		}
+	}
+}
+
+// decoded yields what decode makes of each pair of a bucket, in order of the
+// keys and up to the first failure.
+func decoded[T any](t *Tx, bucket []byte, decode func(key, value []byte) (T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		b := t.bucket(bucket)
+		if b == nil {
+			return
+		}
+		for k, v := range each(b) {
+			x, err := decode(k, v)
+			if !yield(x, err) || err != nil {
+				return
+			}
+		}
+	}
+}
