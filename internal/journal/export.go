@@ -1,0 +1,170 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"math"
+	"strconv"
+	"time"
+)
+
+var _ Input = (*Export)(nil)
+
+// Export reads what journalctl -o export prints.
+//
+// The entries of one boot must be in the order in which they were logged, as
+// journalctl prints them; several boots may be mixed.
+type Export struct {
+	fields *exportFields
+	uid    string
+	from   Positions
+	read   Positions     // how far each boot was read
+	passed map[Boot]bool // the entry of the position it started from was met
+}
+
+// OpenExport reads export text from r. As with the journal itself only entries
+// count that a process of this uid sent by syslog(3); without a trusted journald
+// behind it the text is as trustworthy as whoever hands it over.
+//
+// The entries a position covers are passed over. Where stamps are equal to the
+// microsecond those up to the one with the position's cursor are old; without
+// cursors all of them are.
+func OpenExport(r io.Reader, uid int, from Positions) *Export {
+	return &Export{
+		fields: newExportFields(r),
+		uid:    strconv.Itoa(uid),
+		from:   from,
+		read:   Positions{},
+		passed: map[Boot]bool{},
+	}
+}
+
+// Close does nothing: whoever opened the reader below closes it.
+func (x *Export) Close() error { return nil }
+
+// Positions returns how far each boot was read that has moved.
+func (x *Export) Positions() (Positions, error) { return maps.Clone(x.read), nil }
+
+// Entries yields the new entries of smtpd and postscreen. Malformed text, text
+// that ends within an entry's field and text without any entry are errors; they
+// name the byte at which the entry or field begins.
+func (x *Export) Entries() iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for n := 0; ; n++ {
+			start := x.fields.offset
+			raw, err := x.fields.entry()
+			if err == io.EOF && n > 0 {
+				return
+			}
+			if err == io.EOF {
+				err = errors.New("no entry in it (not what journalctl -o export prints?)")
+			}
+			var e Entry
+			var fresh bool
+			if err == nil {
+				e, fresh, err = x.judge(raw)
+			}
+			if err != nil {
+				yield(Entry{}, fmt.Errorf("export text at byte %d: %w", start, err))
+				return
+			}
+			if fresh && !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// judge turns the fields of an entry into the entry; fresh is false if it is
+// not trusted, not ours, or was read before.
+func (x *Export) judge(raw exportEntry) (e Entry, fresh bool, err error) {
+	e.Time, err = raw.realtime()
+	if err != nil {
+		return Entry{}, false, err
+	}
+	if raw["_TRANSPORT"] != "syslog" || raw["_UID"] != x.uid {
+		return Entry{}, false, nil
+	}
+	if e.Monotonic, err = raw.monotonic(); err != nil {
+		return Entry{}, false, err
+	}
+	if e.Boot, err = ParseBoot(raw["_BOOT_ID"]); err != nil {
+		return Entry{}, false, fmt.Errorf("field _BOOT_ID: %w", err)
+	}
+	if x.isOld(e, raw["__CURSOR"]) {
+		return Entry{}, false, nil
+	}
+	if p, ok := x.read[e.Boot]; ok && p.isAfter(e) {
+		// Past it, nothing tells what was read before from what was not.
+		return Entry{}, false, errors.New("the entry is older than the one before it in its boot (export without --reverse, and each entry once)")
+	}
+	x.read[e.Boot] = Position{Cursor: raw["__CURSOR"], Realtime: e.Time, Monotonic: e.Monotonic}
+	e.Identifier = raw["SYSLOG_IDENTIFIER"]
+	e.Message = raw["MESSAGE"]
+	e.PID = raw.pid()
+	return e, ClientFacing(e.Identifier), nil
+}
+
+// isOld reports whether the entry was read before this text was opened.
+func (x *Export) isOld(e Entry, cursor string) bool {
+	p, ok := x.from[e.Boot]
+	if !ok || !p.Covers(e.Monotonic, e.Time) {
+		return false
+	}
+	if p.isAfter(e) {
+		return true
+	}
+	if x.passed[e.Boot] {
+		return false
+	}
+	x.passed[e.Boot] = cursor != "" && cursor == p.Cursor
+	return true
+}
+
+// isAfter reports whether p was taken later than e was logged, by the clocks.
+func (p Position) isAfter(e Entry) bool {
+	return p.Covers(e.Monotonic, e.Time) && (p.Monotonic != e.Monotonic || !p.Realtime.Equal(e.Time))
+}
+
+// exportEntry holds the fields of an entry that matter.
+type exportEntry map[string]string
+
+func (f exportEntry) realtime() (time.Time, error) {
+	us, err := f.microseconds("__REALTIME_TIMESTAMP")
+	return time.UnixMicro(us).UTC(), err
+}
+
+// monotonic returns 0 if the text does not say.
+func (f exportEntry) monotonic() (time.Duration, error) {
+	if _, ok := f["__MONOTONIC_TIMESTAMP"]; !ok {
+		return 0, nil
+	}
+	us, err := f.microseconds("__MONOTONIC_TIMESTAMP")
+	return time.Duration(us) * time.Microsecond, err
+}
+
+// microseconds reads a stamp that fits a time.Duration, which is 292 years.
+func (f exportEntry) microseconds(name string) (int64, error) {
+	value, ok := f[name]
+	if !ok {
+		return 0, fmt.Errorf("the entry has no %s", name)
+	}
+	us, err := strconv.ParseUint(value, 10, 63)
+	if err != nil || us > math.MaxInt64/uint64(time.Microsecond) {
+		return 0, fmt.Errorf("field %s: %q is no time in microseconds", name, value)
+	}
+	return int64(us), nil
+}
+
+// pid returns what the process says of itself, else what the kernel said, and 0
+// if neither is a number.
+func (f exportEntry) pid() int {
+	pid, err := strconv.Atoi(f["SYSLOG_PID"])
+	if err != nil {
+		pid, _ = strconv.Atoi(f["_PID"])
+	}
+	return pid
+}

@@ -1,0 +1,54 @@
+//go:build cgo
+
+package sd
+
+import (
+	"fmt"
+	"strconv"
+
+	"smtpban/internal/journal"
+)
+
+// Foreign counts, for each uid but the trusted one, the entries that bear a tag
+// of smtpd or postscreen, over all boots and transports. Where nothing trusted
+// is found it tells whether Postfix runs under another uid, or somebody
+// pretends to be Postfix. It moves the place in the journal, so that no more
+// entries can be read after it.
+func (r *Reader) Foreign() (map[int]int, error) {
+	r.leave()
+	tags, err := r.j.GetUniqueValues("SYSLOG_IDENTIFIER")
+	if err != nil {
+		return nil, fmt.Errorf("listing the syslog tags in the journal: %w", err)
+	}
+	count := map[int]int{}
+	r.j.FlushMatches()
+	matched := false // no match at all would let everything through
+	for _, tag := range tags {
+		if !journal.ClientFacing(tag) {
+			continue
+		}
+		if err := r.j.AddMatch("SYSLOG_IDENTIFIER=" + tag); err != nil {
+			return nil, err
+		}
+		matched = true
+	}
+	if !matched {
+		return count, nil
+	}
+	if err := r.j.SeekHead(); err != nil {
+		return nil, err
+	}
+	for {
+		on, err := r.next()
+		if err != nil || !on {
+			return count, err
+		}
+		value, err := r.field("_UID")
+		if err != nil {
+			return nil, err
+		}
+		if uid, err := strconv.Atoi(value); err == nil && uid != r.opts.UID {
+			count[uid]++
+		}
+	}
+}

@@ -1,0 +1,260 @@
+//go:build cgo
+
+package sd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/sdjournal"
+
+	"smtpban/internal/journal"
+)
+
+var _ journal.Input = (*Reader)(nil)
+
+// maxBad is how many unreadable places a run passes over before it gives up.
+const maxBad = 100
+
+// Reader reads the systemd journal. It must be opened, used and closed by one
+// goroutine, which Open locks to its thread: libsystemd lets a journal be used
+// by one thread only.
+//
+// Each boot is read by itself, under a match on its id. Read together, the
+// journal is in the order of its wall clock where sequence numbers do not
+// decide, and a clock set back across a reboot hides the later boot from
+// whoever stands at the end of the earlier one. Within a boot the monotonic
+// clock orders it, and a cursor finds its place.
+type Reader struct {
+	j     *sdjournal.Journal
+	opts  Options
+	boots []journal.Boot // the first to be read first
+	gaps  []*journal.Gap // known before the first entry is read
+	lost  bool           // no boot that was read before is left
+
+	boot    journal.Boot      // the one being read
+	counted bool              // j stands on an entry of it that counts as read
+	last    journal.Position  // the last entry yielded of it, without its cursor
+	hole    *journal.Gap      // unreadable entries since, not yielded yet
+	bad     int               // unreadable places so far
+	ends    journal.Positions // newest entry of a boot, taken before it was read
+	done    journal.Positions // how far each boot was read
+}
+
+// Open opens the journal. It fails with ErrNoJournal where there is none, and
+// with ErrPermission if not all of it may be read.
+func Open(opts Options) (*Reader, error) {
+	if err := opts.checkReadable(); err != nil {
+		return nil, err
+	}
+	runtime.LockOSThread()
+	r := &Reader{opts: opts, ends: journal.Positions{}, done: journal.Positions{}}
+	if err := r.open(); err != nil {
+		if r.j != nil {
+			r.j.Close()
+		}
+		runtime.UnlockOSThread()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *Reader) open() (err error) {
+	switch {
+	case len(r.opts.Files) > 0:
+		r.j, err = sdjournal.NewJournalFromFiles(r.opts.Files...)
+	case r.opts.Directory != "":
+		r.j, err = sdjournal.NewJournalFromDir(r.opts.Directory)
+	default:
+		r.j, err = sdjournal.NewJournal()
+	}
+	var errno syscall.Errno
+	if err != nil && !errors.As(err, &errno) {
+		return fmt.Errorf("loading libsystemd: %w (install the package libsystemd0)", err)
+	}
+	if err != nil {
+		return fmt.Errorf("opening the journal: %w", err)
+	}
+	if r.boots, err = r.listBoots(); err != nil {
+		return fmt.Errorf("listing the boots in the journal: %w", err)
+	}
+	if len(r.boots) == 0 {
+		return fmt.Errorf("%w: no entry in %s", ErrNoJournal, r.opts.place())
+	}
+	r.checkLost()
+	return nil
+}
+
+// Close closes the journal and lets the goroutine change threads again. To
+// close it once more does nothing.
+func (r *Reader) Close() error {
+	if r.j == nil {
+		return nil
+	}
+	defer runtime.UnlockOSThread()
+	j := r.j
+	r.j = nil
+	return j.Close()
+}
+
+// Entries yields the entries that smtpd and postscreen wrote under the trusted
+// uid after the positions the journal was opened with.
+func (r *Reader) Entries() iter.Seq2[journal.Entry, error] {
+	return func(yield func(journal.Entry, error) bool) {
+		for _, gap := range r.gaps {
+			if !yield(journal.Entry{}, gap) {
+				return
+			}
+		}
+		for _, boot := range r.boots {
+			more, err := r.readBoot(boot, yield)
+			if err != nil {
+				yield(journal.Entry{}, fmt.Errorf("reading the journal of boot %s: %w", boot, err))
+				return
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// readBoot yields what is new in one boot. It returns false if the caller wants
+// no more.
+func (r *Reader) readBoot(boot journal.Boot, yield func(journal.Entry, error) bool) (more bool, err error) {
+	r.boot, r.last = boot, r.opts.From[boot]
+	gap, on, err := r.begin()
+	if err != nil {
+		return false, err
+	}
+	if gap != nil && !yield(journal.Entry{}, gap) {
+		return false, nil
+	}
+	for ; on; on, err = r.next() {
+		e, ours, err := r.entry()
+		if err != nil {
+			r.counted = true
+			if err := r.passOver(err); err != nil {
+				return false, err
+			}
+			continue
+		}
+		if r.hole != nil {
+			at, _ := r.clocks() // the zero time if not even that can be read
+			if !r.yieldHole(at.Realtime, yield) {
+				return false, nil
+			}
+		}
+		r.counted = true
+		if !ours {
+			continue
+		}
+		r.last = journal.Position{Realtime: e.Time, Monotonic: e.Monotonic}
+		if !yield(e, nil) {
+			return false, nil
+		}
+	}
+	if err != nil {
+		return false, err
+	}
+	if r.hole != nil && !r.yieldHole(time.Time{}, yield) {
+		return false, nil
+	}
+	r.finish()
+	return true, nil
+}
+
+func (r *Reader) yieldHole(to time.Time, yield func(journal.Entry, error) bool) bool {
+	hole := r.hole
+	r.hole, hole.To = nil, to
+	return yield(journal.Entry{}, hole)
+}
+
+// next goes to the next entry and passes over what cannot be read.
+func (r *Reader) next() (on bool, err error) {
+	for {
+		n, err := r.j.Next()
+		if err == nil {
+			return n == 1, nil
+		}
+		if err := r.passOver(err); err != nil {
+			return false, err
+		}
+	}
+}
+
+// passOver notes a place that cannot be read, and the position there, since the
+// gap is yielded only when the journal stands on the entry after it, which does
+// not count as read then. It returns cause if there were too many such places.
+func (r *Reader) passOver(cause error) error {
+	r.leave()
+	if r.hole == nil {
+		r.hole = &journal.Gap{Boot: r.boot, From: r.last.Realtime, Reason: "unreadable entries: " + cause.Error()}
+	}
+	if r.bad++; r.bad > maxBad {
+		return fmt.Errorf("%w (more than %d unreadable places; see journalctl --verify)", cause, maxBad)
+	}
+	return nil
+}
+
+// entry reads the entry on which the journal stands; ours is false if it is not
+// one of smtpd or postscreen. The tag is asked for first, since most entries
+// end there, and each field costs a walk over all of them.
+func (r *Reader) entry() (e journal.Entry, ours bool, err error) {
+	tag, err := r.field("SYSLOG_IDENTIFIER")
+	if err != nil || !journal.ClientFacing(tag) {
+		return journal.Entry{}, false, err
+	}
+	message, err := r.field("MESSAGE")
+	if message == "" && err == nil {
+		// Of a damaged entry libsystemd finds the fields that are whole.
+		err = errors.New("an entry of smtpd or postscreen without MESSAGE")
+	}
+	if err != nil {
+		return journal.Entry{}, false, err
+	}
+	pid, err := r.field("SYSLOG_PID")
+	if pid == "" && err == nil {
+		pid, err = r.field("_PID")
+	}
+	if err != nil {
+		return journal.Entry{}, false, err
+	}
+	at, err := r.clocks()
+	if err != nil {
+		return journal.Entry{}, false, err
+	}
+	e = journal.Entry{Boot: r.boot, Time: at.Realtime, Monotonic: at.Monotonic, Identifier: tag, Message: message}
+	e.PID, _ = strconv.Atoi(pid) // whoever logs without a pid has none
+	return e, true, nil
+}
+
+// field returns the value of a field, "" if the entry has no such field.
+func (r *Reader) field(name string) (string, error) {
+	data, err := r.j.GetDataBytes(name)
+	if errors.Is(err, syscall.ENOENT) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("field %s: %w", name, err)
+	}
+	_, value, _ := bytes.Cut(data, []byte("="))
+	return string(value), nil
+}
+
+// Positions returns how far each boot was read that has moved. An entry that is
+// not of smtpd or postscreen counts as read too, so that it is not read again.
+func (r *Reader) Positions() (journal.Positions, error) {
+	all := maps.Clone(r.done)
+	if r.counted {
+		all[r.boot] = r.here()
+	}
+	return all, nil
+}

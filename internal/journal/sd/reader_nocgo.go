@@ -1,0 +1,35 @@
+//go:build !cgo
+
+package sd
+
+import (
+	"errors"
+	"iter"
+
+	"smtpban/internal/journal"
+)
+
+var errNoCgo = errors.New("smtpban was built without cgo and cannot read the systemd journal (install gcc and libsystemd-dev and build with CGO_ENABLED=1)")
+
+// Reader cannot exist without cgo.
+type Reader struct{}
+
+// Open always fails.
+func Open(Options) (*Reader, error) { return nil, errNoCgo }
+
+// Boots is never called.
+func (*Reader) Boots() []journal.Boot { return nil }
+
+// Entries is never called.
+func (*Reader) Entries() iter.Seq2[journal.Entry, error] {
+	return func(yield func(journal.Entry, error) bool) { yield(journal.Entry{}, errNoCgo) }
+}
+
+// Positions is never called.
+func (*Reader) Positions() (journal.Positions, error) { return nil, errNoCgo }
+
+// Foreign is never called.
+func (*Reader) Foreign() (map[int]int, error) { return nil, errNoCgo }
+
+// Close is never called.
+func (*Reader) Close() error { return nil }

@@ -1,0 +1,253 @@
+//go:build cgo
+
+package sd
+
+import (
+	"errors"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/sdjournal"
+
+	"smtpban/internal/journal"
+)
+
+// begin goes to the first entry of the boot that was not read before; on is
+// false if there is none.
+func (r *Reader) begin() (gap *journal.Gap, on bool, err error) {
+	pos, known := r.opts.From[r.boot]
+	if r.opts.Anchor || r.lost {
+		if err := r.takeEnd(); err != nil {
+			return nil, false, err
+		}
+	}
+	if !known {
+		on, err = r.head()
+		return nil, on, err
+	}
+
+	// The position may be on an entry that the trusted matches hide (see
+	// takeEnd), so that it is looked for without them.
+	if err := r.match(r.boot); err != nil {
+		return nil, false, err
+	}
+	_, err = r.seek(pos.Cursor)
+	if errors.Is(err, syscall.EINVAL) {
+		return r.beginByClocks(pos, "the stored position is not a cursor")
+	}
+	if errors.Is(err, sdjournal.ErrNoTestCursor) {
+		return r.beginByClocks(pos, "the last entry read is gone from the journal")
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if err := r.matchTrusted(r.boot); err != nil {
+		return nil, false, err
+	}
+	on, err = r.seek(pos.Cursor)
+	switch {
+	case err == nil:
+		on, err = r.next()
+	case errors.Is(err, sdjournal.ErrNoTestCursor):
+		// The entry is hidden, and this is the first one after it that is
+		// not: it is new. Only that it is not older is not left to trust.
+		on, err = r.skip(on, isBefore(pos))
+	}
+	return nil, on, err
+}
+
+// seek goes to the entry with this cursor, or else to the first one after it.
+// The error is sdjournal.ErrNoTestCursor unless the cursor's own entry was
+// found, and syscall.EINVAL if it is no cursor at all.
+//
+// Three calls are needed: the first only marks the place, and only after the
+// second does the third tell whether something was there. See
+// sd_journal_seek_cursor(3).
+func (r *Reader) seek(cursor string) (on bool, err error) {
+	if err := r.j.SeekCursor(cursor); err != nil {
+		return false, err
+	}
+	on, err = r.next()
+	if err != nil {
+		return false, err
+	}
+	if !on {
+		return false, sdjournal.ErrNoTestCursor
+	}
+	return true, r.j.TestCursor(cursor)
+}
+
+// beginByClocks tells new entries from old ones without a cursor, and finds out
+// whether any are lost.
+//
+// Where a position is later than all there is, because the end of the journal
+// was lost in a crash, all is old. The wall clock must not overrule that: where
+// it had been set back, entries would count twice. So that the position does
+// not stay ahead of all to come, the end of the boot becomes the new one.
+func (r *Reader) beginByClocks(pos journal.Position, reason string) (gap *journal.Gap, on bool, err error) {
+	if err := r.takeEnd(); err != nil {
+		return nil, false, err
+	}
+	there, err := r.find(pos)
+	if err != nil {
+		return nil, false, err
+	}
+	if !there {
+		if r.ends[r.boot].Monotonic < pos.Monotonic {
+			reason = "the journal ends before the last entry read"
+		}
+		gap = &journal.Gap{Boot: r.boot, From: pos.Realtime, Reason: reason}
+	}
+	on, err = r.head()
+	if err != nil {
+		return nil, false, err
+	}
+	on, err = r.skip(on, func(at journal.Position) bool { return pos.Covers(at.Monotonic, at.Realtime) })
+	if gap != nil && on {
+		at, _ := r.clocks() // the zero time if it cannot be read
+		gap.To = at.Realtime
+	}
+	return gap, on, err
+}
+
+// find looks through the boot for the entry of a position, by the clocks alone.
+// libsystemd does not find every cursor whose entry is there: version 252 fails
+// if the clock was set back and another file, without common sequence numbers,
+// holds the entries before; later ones fail otherwise (systemd issue 31516).
+func (r *Reader) find(pos journal.Position) (bool, error) {
+	if err := r.match(r.boot); err != nil {
+		return false, err
+	}
+	if err := r.j.SeekHead(); err != nil {
+		return false, err
+	}
+	on, err := r.next()
+	if err != nil {
+		return false, err
+	}
+	if on, err = r.skip(on, isBefore(pos)); err != nil || !on {
+		return false, err
+	}
+	at, err := r.clocks()
+	return at.Monotonic == pos.Monotonic && at.Realtime.Equal(pos.Realtime), err
+}
+
+// skip goes on to the first entry that is not old.
+func (r *Reader) skip(on bool, old func(at journal.Position) bool) (bool, error) {
+	var err error
+	for ; on; on, err = r.next() {
+		at, unreadable := r.clocks()
+		switch {
+		case unreadable != nil:
+			if err := r.passOver(unreadable); err != nil {
+				return false, err
+			}
+		case !old(at):
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// isBefore returns a test whether an entry was logged before a position.
+func isBefore(pos journal.Position) func(journal.Position) bool {
+	return func(at journal.Position) bool { return !at.Covers(pos.Monotonic, pos.Realtime) }
+}
+
+// head goes to the first trusted entry of the boot. Seeking a time instead
+// would miss entries where the clock was set back.
+func (r *Reader) head() (on bool, err error) {
+	if err := r.matchTrusted(r.boot); err != nil {
+		return false, err
+	}
+	if err := r.j.SeekHead(); err != nil {
+		return false, err
+	}
+	return r.next()
+}
+
+// takeEnd notes the newest entry of the boot, whoever wrote it. It is done
+// before the boot is read, so that what is written meanwhile comes after it.
+func (r *Reader) takeEnd() error {
+	if err := r.match(r.boot); err != nil {
+		return err
+	}
+	if err := r.j.SeekTail(); err != nil {
+		return err
+	}
+	n, err := r.j.Previous()
+	if err != nil || n == 0 {
+		return err
+	}
+	r.ends[r.boot] = r.here()
+	return nil
+}
+
+// leave notes how far the boot was read, while the journal still stands there.
+func (r *Reader) leave() {
+	if r.counted {
+		r.done[r.boot], r.counted = r.here(), false
+	}
+}
+
+// finish ends the reading of a boot.
+func (r *Reader) finish() {
+	r.leave()
+	end, taken := r.ends[r.boot]
+	if !taken || end == r.opts.From[r.boot] {
+		return
+	}
+	if read, ok := r.done[r.boot]; !ok || !read.Covers(end.Monotonic, end.Realtime) {
+		r.done[r.boot] = end
+	}
+}
+
+// here returns the position of the entry on which the journal stands. If that
+// cannot be told, since libsystemd found a file damaged and let go of it and of
+// the place in it, it is the last entry yielded; the clocks find that again.
+func (r *Reader) here() journal.Position {
+	p, err := r.clocks()
+	if err != nil {
+		return r.last
+	}
+	if p.Cursor, err = r.j.GetCursor(); err != nil {
+		return r.last
+	}
+	return p
+}
+
+// clocks returns when the entry was logged on which the journal stands.
+func (r *Reader) clocks() (journal.Position, error) {
+	realtime, err := r.j.GetRealtimeUsec()
+	if err != nil {
+		return journal.Position{}, err
+	}
+	monotonic, err := r.j.GetMonotonicUsec()
+	if err != nil {
+		return journal.Position{}, err
+	}
+	return journal.Position{
+		Realtime:  time.UnixMicro(int64(realtime)).UTC(),
+		Monotonic: time.Duration(monotonic) * time.Microsecond,
+	}, nil
+}
+
+// matchTrusted lets through what was received by syslog(3) from a process of
+// the trusted uid, which journald takes from the kernel: every other field, the
+// unit included, can be had by a local user.
+func (r *Reader) matchTrusted(boot journal.Boot) error {
+	if err := r.match(boot); err != nil {
+		return err
+	}
+	if err := r.j.AddMatch("_TRANSPORT=syslog"); err != nil {
+		return err
+	}
+	return r.j.AddMatch("_UID=" + strconv.Itoa(r.opts.UID))
+}
+
+// match lets through all entries of one boot.
+func (r *Reader) match(boot journal.Boot) error {
+	r.j.FlushMatches()
+	return r.j.AddMatch("_BOOT_ID=" + boot.String())
+}

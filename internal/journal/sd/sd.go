@@ -1,0 +1,146 @@
+// Package sd reads the systemd journal through libsystemd: what comes after a
+// position, each entry once, boot by boot. It needs cgo; without it the package
+// builds, and Open says what to install.
+package sd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"smtpban/internal/journal"
+)
+
+// ErrNoJournal tells that there is no journal where Open looked, or none with
+// an entry in it.
+var ErrNoJournal = errors.New("no journal")
+
+// ErrPermission tells that there is a journal, but that some of it may not be
+// read. It wraps os.ErrPermission.
+var ErrPermission = fmt.Errorf("reading the journal: %w", os.ErrPermission)
+
+// Options says which journal to read, whose entries, and from where on.
+type Options struct {
+	Directory string            // as journalctl --directory; "" is the local journal
+	Files     []string          // as journalctl --file, patterns resolved; if there are any, Directory is not looked at
+	UID       int               // only entries written under this uid count: Postfix's mail_owner
+	From      journal.Positions // a boot that is not in it is read from its head
+
+	// Anchor makes Positions move to the newest entry of each boot that was
+	// read to its end, whoever wrote it. A position on an entry of a quiet
+	// Postfix is lost when that entry is vacuumed, and looks like a gap; but
+	// an idle run with Anchor moves the position nearly every time.
+	Anchor bool
+}
+
+// The local journal, persistent and volatile: see systemd-journald.service(8).
+const (
+	persistentRoot = "/var/log/journal"
+	volatileRoot   = "/run/log/journal"
+)
+
+// checkReadable fails with ErrNoJournal if there is no journal file, and with
+// ErrPermission if any of them cannot be opened: libsystemd would pass over it
+// without a word, and a journal of which only user-1000.journal can be read
+// looks like one in which Postfix said nothing.
+func (o Options) checkReadable() error {
+	files, err := o.find()
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return fmt.Errorf("%w in %s (is it the right place? journald may keep none: see Storage= in journald.conf(5))", ErrNoJournal, o.place())
+	}
+	for _, name := range files {
+		f, err := os.Open(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && len(o.Files) == 0:
+			continue // rotated or vacuumed since it was listed
+		case errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("%w: no file %s", ErrNoJournal, name)
+		case err != nil:
+			return denied(name, err)
+		}
+		f.Close()
+	}
+	return nil
+}
+
+// denied adds to an error of the file system what to do about it.
+func denied(name string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: %s (run as root, or as a member of the group systemd-journal)", ErrPermission, name)
+	}
+	return fmt.Errorf("reading the journal: %w", err)
+}
+
+// place names the journal for people.
+func (o Options) place() string {
+	switch {
+	case len(o.Files) > 0:
+		return strings.Join(o.Files, ", ")
+	case o.Directory != "":
+		return o.Directory
+	}
+	return persistentRoot + " and " + volatileRoot
+}
+
+// find lists the journal files that libsystemd would open.
+func (o Options) find() ([]string, error) {
+	switch {
+	case len(o.Files) > 0:
+		return o.Files, nil
+	case o.Directory != "":
+		return findBelow(o.Directory, true)
+	}
+	machine, err := os.ReadFile("/etc/machine-id")
+	if err != nil {
+		return nil, fmt.Errorf("which of the journals is this machine's: %w", err)
+	}
+	var files []string
+	for _, root := range []string{persistentRoot, volatileRoot} {
+		found, err := findBelow(filepath.Join(root, strings.TrimSpace(string(machine))), false)
+		if err != nil && !errors.Is(err, ErrNoJournal) {
+			return nil, err
+		}
+		files = append(files, found...)
+	}
+	return files, nil
+}
+
+// findBelow lists the journal files in dir and, where asked to, in the
+// directories in it, one for each machine.
+func findBelow(dir string, machines bool) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: no directory %s", ErrNoJournal, dir)
+	}
+	if err != nil {
+		return nil, denied(dir, err)
+	}
+	var files []string
+	for _, e := range entries {
+		name := filepath.Join(dir, e.Name())
+		switch {
+		case e.IsDir() && machines && isMachine(e.Name()):
+			below, err := findBelow(name, false)
+			if err != nil && !errors.Is(err, ErrNoJournal) {
+				return nil, err
+			}
+			files = append(files, below...)
+		case strings.HasSuffix(name, ".journal") || strings.HasSuffix(name, ".journal~"):
+			files = append(files, name)
+		}
+	}
+	return files, nil
+}
+
+// isMachine reports whether a directory is named like a machine id, which has
+// the same form as the id of a boot.
+func isMachine(name string) bool {
+	_, err := journal.ParseBoot(name)
+	return err == nil
+}
