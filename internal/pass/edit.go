@@ -1,0 +1,118 @@
+package pass
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"smtpban/internal/ban"
+	"smtpban/internal/store"
+)
+
+// Ban puts a ban of the admin's own on its prefix. One that is in force there
+// already is never shortened. It returns the ban as it then stands.
+func (p Pass) Ban(b ban.Ban) (ban.Ban, error) {
+	err := p.Store.Update(func(tx *store.Tx) error {
+		c, err := tx.Client(b.Prefix)
+		if err != nil {
+			return err
+		}
+		if !p.Policy.TallyOver(c, p.Now) {
+			b.Failures = c.Failures
+		}
+		if b, err = p.prolong(tx, b); err != nil {
+			return err
+		}
+		if err := errors.Join(tx.PutBan(b), tx.PutLastCommit(p.Now)); err != nil {
+			return err
+		}
+		if b.Prefix != p.Policy.Client(b.Prefix.Addr()) {
+			return nil // wider or narrower than what is counted as one client
+		}
+		c.Sentence(b)
+		return tx.PutClient(c, p.Policy.Due(c))
+	})
+	return b, err
+}
+
+// prolong returns what becomes of b where a ban stands on its prefix already.
+func (p Pass) prolong(tx *store.Tx, b ban.Ban) (ban.Ban, error) {
+	old, ok, err := tx.Ban(b.Prefix)
+	if err != nil || !ok {
+		return b, err
+	}
+	if !old.Active(p.Now) {
+		return b, tx.EndBan(old, old.Until, store.Expired)
+	}
+	if b.Until.After(old.Until) {
+		old.Until = b.Until
+	}
+	old.Origin, old.Reason = b.Origin, cmp.Or(b.Reason, old.Reason)
+	return old, nil
+}
+
+// Unban ends every ban in force that shares an address with one of the prefixes and
+// forgives the clients in them: their tallies are cleared, and nothing that they
+// did up to now counts any more. It returns the bans it ended.
+func (p Pass) Unban(prefixes ...netip.Prefix) (ended []ban.Ban, err error) {
+	err = p.Store.Update(func(tx *store.Tx) error {
+		if ended, err = p.endOverlapping(tx, prefixes); err != nil {
+			return err
+		}
+		clients, err := p.clientsIn(tx, prefixes)
+		if err != nil {
+			return err
+		}
+		for _, c := range clients {
+			c.Forgive(p.Now)
+			if err := tx.PutClient(c, p.Policy.Due(c)); err != nil {
+				return err
+			}
+		}
+		return tx.PutLastCommit(p.Now)
+	})
+	return ended, err
+}
+
+func (p Pass) endOverlapping(tx *store.Tx, prefixes []netip.Prefix) (ended []ban.Ban, err error) {
+	for b, err := range tx.Bans() {
+		if err != nil {
+			return nil, err
+		}
+		if b.Active(p.Now) && slices.ContainsFunc(prefixes, b.Prefix.Overlaps) {
+			ended = append(ended, b)
+		}
+	}
+	for _, b := range ended {
+		if err := tx.EndBan(b, p.Now, store.Unbanned); err != nil {
+			return nil, err
+		}
+	}
+	return ended, nil
+}
+
+// clientsIn returns the clients to forgive: those known in the prefixes and, so
+// that its pardon is remembered, each one that a prefix itself stands for.
+func (p Pass) clientsIn(tx *store.Tx, prefixes []netip.Prefix) (clients []ban.Client, err error) {
+	unknown := map[netip.Prefix]bool{}
+	for _, prefix := range prefixes {
+		if own := p.Policy.Client(prefix.Addr()); own.Bits() <= prefix.Bits() {
+			unknown[own] = true
+		}
+	}
+	for c, err := range tx.Clients() {
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(prefixes, c.Prefix.Overlaps) {
+			clients = append(clients, c)
+			delete(unknown, c.Prefix)
+		}
+	}
+	for _, prefix := range slices.SortedFunc(maps.Keys(unknown), ban.ComparePrefix) {
+		clients = append(clients, ban.Client{Prefix: prefix})
+	}
+	return clients, nil
+}

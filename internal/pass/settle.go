@@ -1,0 +1,127 @@
+package pass
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"smtpban/internal/ban"
+	"smtpban/internal/store"
+)
+
+// Settled is what drawing the routes after the state changed.
+type Settled struct {
+	Expired []ban.Ban // bans whose time was over
+	Added   int       // routes
+	Deleted int
+	Failed  []Failure // routes that could not be changed
+}
+
+// Failure is a route that could not be added or deleted.
+type Failure struct {
+	ban.Change
+	Err error
+}
+
+// Settle makes the enforcer block just what the state wants at now, and ends
+// the bans whose time is over. A nil enforcer leaves the routes alone. With
+// keep it only adds: at boot the clock may be wrong and nothing must be lost.
+//
+// Routes are settled also when the state can't be written: an expired ban must
+// not outlive a full disk.
+func (p Pass) Settle(never ban.NeverBan, enforcer ban.Enforcer, keep bool) (Settled, error) {
+	var settled Settled
+	want, expired, err := p.wanted(never)
+	if err != nil {
+		return settled, err
+	}
+	if len(expired) > 0 && !keep {
+		err = p.Store.Update(func(tx *store.Tx) error {
+			settled.Expired, err = endExpired(tx, p.Now)
+			if err != nil {
+				return err
+			}
+			return tx.PutLastCommit(p.Now)
+		})
+		if err != nil {
+			settled.Expired = nil
+		}
+	}
+	if enforcer == nil {
+		return settled, err
+	}
+	return settled, errors.Join(err, settled.enforce(enforcer, want, keep))
+}
+
+func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool) error {
+	have, err := enforcer.List()
+	if err != nil {
+		return fmt.Errorf("listing routes: %w", err)
+	}
+	changes := ban.Reconcile(want, have)
+	if keep {
+		changes = slices.DeleteFunc(changes, func(c ban.Change) bool { return c.Delete })
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	errs := enforcer.Apply(changes)
+	for i, c := range changes {
+		switch {
+		case errs != nil && errs[i] != nil:
+			s.Failed = append(s.Failed, Failure{c, errs[i]})
+		case c.Delete:
+			s.Deleted++
+		default:
+			s.Added++
+		}
+	}
+	return nil
+}
+
+// wanted returns the prefixes to block and the bans whose time is over.
+func (p Pass) wanted(never ban.NeverBan) (want []netip.Prefix, expired []ban.Ban, err error) {
+	err = p.Store.View(func(tx *store.Tx) error {
+		for b, err := range tx.Bans() {
+			if err != nil {
+				return err
+			}
+			if !b.Active(p.Now) {
+				expired = append(expired, b)
+				continue
+			}
+			targets, err := tx.Targets(b, never)
+			if err != nil {
+				return err
+			}
+			want = append(want, targets...)
+		}
+		return nil
+	})
+	return want, expired, err
+}
+
+func endExpired(tx *store.Tx, now time.Time) ([]ban.Ban, error) {
+	var expired []ban.Ban
+	for b, err := range tx.Bans() {
+		if err != nil {
+			return nil, err
+		}
+		if !b.Active(now) {
+			expired = append(expired, b)
+		}
+	}
+	// The history is keyed by time, and bbolt likes its keys in order.
+	slices.SortStableFunc(expired, func(a, b ban.Ban) int {
+		return cmp.Or(a.Until.Compare(b.Until), ban.ComparePrefix(a.Prefix, b.Prefix))
+	})
+	for _, b := range expired {
+		if err := tx.EndBan(b, b.Until, store.Expired); err != nil {
+			return nil, err
+		}
+	}
+	return expired, nil
+}

@@ -1,0 +1,167 @@
+package pass_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"smtpban/internal/ban"
+	"smtpban/internal/pass"
+	"smtpban/internal/store"
+)
+
+// never protects the prefixes.
+func never(p ...string) (set ban.NeverBan) {
+	for _, prefix := range prefixes(p...) {
+		set = append(set, ban.Protected{Prefix: prefix, Reason: "test"})
+	}
+	return set
+}
+
+// attacked is a machine on which each address earned a ban from hour 0 to 24.
+func attacked(t testing.TB, addresses ...string) *machine {
+	t.Helper()
+	m := newMachine(t)
+	var log tape
+	for _, a := range addresses {
+		log = append(log, failures(a, 0, 0, 0, 0, 0)...)
+	}
+	m.read(at(0), log)
+	return m
+}
+
+func TestSettleAddsTheMissingAndDeletesTheUnwanted(t *testing.T) {
+	m := attacked(t, "203.0.113.9", "198.51.100.7", "2001:db8::1")
+	r := blocking("198.51.100.7/32", "192.0.2.1/32")
+	check(t, pass.Settled{Added: 2, Deleted: 1}, m.settle(at(1), nil, r))
+	r.check(t, "203.0.113.9/32", "198.51.100.7/32", "2001:db8::/64")
+	check(t, [][]ban.Change{{
+		{Prefix: netip.MustParsePrefix("203.0.113.9/32")},
+		{Prefix: netip.MustParsePrefix("2001:db8::/64")},
+		{Prefix: netip.MustParsePrefix("192.0.2.1/32"), Delete: true},
+	}}, r.applied)
+}
+
+func TestSettlingTwiceChangesNothingTheSecondTime(t *testing.T) {
+	m := attacked(t, "203.0.113.9", "198.51.100.7")
+	r := blocking()
+	m.settle(at(24), nil, r)
+	before, state, batches := m.file(), m.state(), len(r.applied)
+	check(t, pass.Settled{}, m.settle(at(24), nil, r))
+	m.checkUntouched(before)
+	check(t, state, m.state())
+	check(t, batches, len(r.applied))
+}
+
+func TestSettleEndsABanAtTheMicrosecondItsTimeIsOver(t *testing.T) {
+	m := attacked(t, "203.0.113.9")
+	r := blocking()
+	check(t, pass.Settled{Added: 1}, m.settle(at(24).Add(-time.Microsecond), nil, r))
+	over := firstBan("203.0.113.9/32", at(0))
+	check(t, pass.Settled{Expired: []ban.Ban{over}, Deleted: 1}, m.settle(at(24), nil, r))
+	r.check(t)
+	got := m.state()
+	check(t, []store.Ended{{Ban: over, At: at(24), How: store.Expired}}, got.Ended)
+	check(t, []ban.Ban(nil), got.Bans)
+	check(t, got, func() state { m.settle(at(25), nil, r); return m.state() }())
+}
+
+func TestSettleNeverEndsAPermanentBan(t *testing.T) {
+	m := newMachine(t)
+	m.policy.BanTime = ban.Infinity
+	m.read(at(0), failures("203.0.113.9", 0, 0, 0, 0, 0))
+	r := blocking()
+	check(t, pass.Settled{Added: 1}, m.settle(at(1e6), nil, r))
+	r.check(t, "203.0.113.9/32")
+}
+
+func TestSettleWithKeepOnlyAdds(t *testing.T) {
+	m := attacked(t, "203.0.113.9")
+	m.ban(at(0), ban.Ban{Prefix: prefixes("198.51.100.7/32")[0], Start: at(0), Until: at(48), Count: 1, Origin: ban.OriginManual})
+	before := m.file()
+	r := blocking("203.0.113.9/32", "192.0.2.1/32")
+	settled, err := m.at(at(30)).Settle(nil, r, true)
+	check(t, nil, err)
+	check(t, pass.Settled{Added: 1}, settled)
+	r.check(t, "192.0.2.1/32", "198.51.100.7/32", "203.0.113.9/32")
+	m.checkUntouched(before)
+}
+
+func TestSettleTellsWhichRoutesFailedAndGoesOn(t *testing.T) {
+	m := attacked(t, "203.0.113.1", "203.0.113.2", "203.0.113.3")
+	r := blocking("192.0.2.1/32", "192.0.2.2/32")
+	for _, p := range prefixes("203.0.113.2/32", "192.0.2.1/32") {
+		r.broken[p] = errBroken
+	}
+	check(t, pass.Settled{Added: 2, Deleted: 1, Failed: []pass.Failure{
+		{Change: ban.Change{Prefix: netip.MustParsePrefix("203.0.113.2/32")}, Err: errBroken},
+		{Change: ban.Change{Prefix: netip.MustParsePrefix("192.0.2.1/32"), Delete: true}, Err: errBroken},
+	}}, m.settle(at(1), nil, r))
+	r.check(t, "203.0.113.1/32", "203.0.113.3/32", "192.0.2.1/32")
+
+	clear(r.broken)
+	check(t, pass.Settled{Added: 1, Deleted: 1}, m.settle(at(1), nil, r))
+	r.check(t, "203.0.113.1/32", "203.0.113.2/32", "203.0.113.3/32")
+}
+
+func TestSettleEndsBansAlsoWhereRoutesCannotBeListed(t *testing.T) {
+	m := attacked(t, "203.0.113.9")
+	r := blocking("203.0.113.9/32")
+	r.list = errBroken
+	settled, err := m.at(at(24)).Settle(nil, r, false)
+	check(t, errBroken, err)
+	check(t, pass.Settled{Expired: []ban.Ban{firstBan("203.0.113.9/32", at(0))}}, settled)
+	check(t, []ban.Ban(nil), m.state().Bans)
+	check(t, [][]ban.Change(nil), r.applied)
+}
+
+func TestSettleWithoutAnEnforcerEndsBansAndLeavesTheRoutesAlone(t *testing.T) {
+	m := attacked(t, "203.0.113.9")
+	check(t, pass.Settled{}, m.settle(at(1), nil, nil))
+	check(t, pass.Settled{Expired: []ban.Ban{firstBan("203.0.113.9/32", at(0))}}, m.settle(at(24), nil, nil))
+	check(t, []ban.Ban(nil), m.state().Bans)
+}
+
+func TestAProtectedClientGetsABanButNoRoute(t *testing.T) {
+	m := attacked(t, "203.0.113.9", "127.0.0.1")
+	r := blocking()
+	check(t, pass.Settled{}, m.settle(at(1), never("203.0.113.0/24"), r))
+	r.check(t)
+	check(t, []string{"127.0.0.1/32", "203.0.113.9/32"}, banned(m.state().Bans))
+}
+
+func TestANetworkThatHoldsAProtectedAddressIsNarrowedToItsOffenders(t *testing.T) {
+	m := newMachine(t)
+	var log tape
+	for _, a := range []string{"2001:db8::b", "2001:db8::a", "2001:db8::25", "2001:db8::b", "2001:db8::a"} {
+		log = append(log, failure(a, at(0)))
+	}
+	m.read(at(0), log)
+	r := blocking()
+	m.settle(at(1), never("2001:db8::25/128"), r)
+	r.check(t, "2001:db8::a/128", "2001:db8::b/128")
+	m.settle(at(1), nil, r)
+	r.check(t, "2001:db8::/64")
+}
+
+func TestProtectingAnAddressLiftsItsRouteAtOnce(t *testing.T) {
+	m := attacked(t, "203.0.113.9", "198.51.100.7")
+	r := blocking()
+	m.settle(at(1), nil, r)
+	check(t, pass.Settled{Deleted: 1}, m.settle(at(1), never("203.0.113.9/32"), r))
+	r.check(t, "198.51.100.7/32")
+	check(t, pass.Settled{Added: 1}, m.settle(at(1), nil, r)) // the ban itself still stands
+	r.check(t, "198.51.100.7/32", "203.0.113.9/32")
+}
+
+func TestSettleOnADamagedStateChangesNoRoute(t *testing.T) {
+	m := attacked(t, "203.0.113.9")
+	overwrite(t, m.path, "this is no state file")
+	r := blocking("203.0.113.9/32")
+	settled, err := m.at(at(24)).Settle(nil, r, false)
+	if err == nil {
+		t.Error("no error")
+	}
+	check(t, pass.Settled{}, settled)
+	r.check(t, "203.0.113.9/32")
+}

@@ -1,0 +1,164 @@
+package pass_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"smtpban/internal/ban"
+	"smtpban/internal/pass"
+	"smtpban/internal/store"
+)
+
+const nobody = 65534
+
+func overwrite(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// onOwnThread runs fn on a thread that ends with it, so that what fn changes
+// about its thread concerns nobody else.
+func onOwnThread(t *testing.T, fn func() error) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		done <- fn()
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func needsRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatal("not root, and CI must not skip this")
+	}
+	t.Skip("SKIPPED: needs root to mount a small file system")
+}
+
+func TestRoutesOfExpiredBansGoAlsoWhereTheStateMayNotBeWritten(t *testing.T) {
+	m := attacked(t, "203.0.113.9", "198.51.100.7")
+	dir := filepath.Dir(m.path)
+	err := errors.Join(os.Chmod(m.path, 0o444), os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := blocking("203.0.113.9/32", "198.51.100.7/32")
+	var (
+		settled pass.Settled
+		failed  error
+	)
+	onOwnThread(t, func() error {
+		if os.Geteuid() == 0 { // root may write anything; without its fsuid it may not
+			if err := unix.Setfsuid(nobody); err != nil {
+				return err
+			}
+		}
+		settled, failed = m.at(at(24)).Settle(nil, r, false)
+		return nil
+	})
+	check(t, os.ErrPermission, failed)
+	check(t, pass.Settled{Deleted: 2}, settled)
+	r.check(t)
+	check(t, []string{"198.51.100.7/32", "203.0.113.9/32"}, banned(m.state().Bans))
+}
+
+// smallDisk mounts a file system of 2 MB for the calling thread alone.
+func smallDisk(dir string) error {
+	return errors.Join(
+		unix.Unshare(unix.CLONE_NEWNS),
+		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+		unix.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"),
+	)
+}
+
+// fill leaves no room on the file system that dir is on.
+func fill(dir string) error {
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for page := []byte(strings.Repeat("x", 4096)); ; {
+		if _, err := f.Write(page); err != nil {
+			if errors.Is(err, syscall.ENOSPC) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+func TestRoutesOfExpiredBansGoAlsoWhereTheDiskIsFull(t *testing.T) {
+	needsRoot(t)
+	m := newMachine(t)
+	r := blocking()
+	const many = 1000 // their history needs more room than the file has free
+	var (
+		full, freed pass.Settled
+		failed, err error
+		left        int
+	)
+	onOwnThread(t, func() error {
+		dir := filepath.Dir(m.path)
+		if err := smallDisk(dir); err != nil {
+			return err
+		}
+		if err := m.at(at(0)).Store.Update(putBans(many)); err != nil {
+			return err
+		}
+		if _, err := m.at(at(1)).Settle(nil, r, false); err != nil {
+			return err
+		}
+		if len(r.blocked) != many {
+			t.Errorf("%d routes to begin with, want %d", len(r.blocked), many)
+		}
+		if err := fill(dir); err != nil {
+			return err
+		}
+		full, failed = m.at(at(24)).Settle(nil, r, false)
+		left = len(r.blocked)
+		if err := os.Remove(filepath.Join(dir, "filler")); err != nil {
+			return err
+		}
+		freed, err = m.at(at(24)).Settle(nil, r, false)
+		return err
+	})
+	check(t, syscall.ENOSPC, failed)
+	check(t, pass.Settled{Deleted: many}, full)
+	check(t, 0, left)
+	check(t, []int{many, 0, 0}, []int{len(freed.Expired), freed.Added, freed.Deleted})
+}
+
+// putBans stores n bans from hour 0 to 24.
+func putBans(n int) func(*store.Tx) error {
+	return func(tx *store.Tx) error {
+		for i := range n {
+			if err := tx.PutBan(nthBan(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func nthBan(i int) ban.Ban {
+	return ban.Ban{
+		Prefix: nth(i), Class: ban.SASLAuth, Failures: 5,
+		Start: at(0), Until: at(24), Count: 1, Origin: ban.OriginJournal,
+	}
+}

@@ -1,0 +1,117 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf16"
+
+	"smtpban/internal/ban"
+)
+
+// The JSON shapes are an interface that other programs rely on.
+
+type jsonBan struct {
+	Prefix   netip.Prefix `json:"prefix"`
+	Class    *string      `json:"class"` // null for a manual ban
+	Failures int          `json:"failures"`
+	Start    string       `json:"start"`
+	Until    *string      `json:"until"` // null for a permanent ban
+	Count    int          `json:"count"`
+	Origin   string       `json:"origin"`
+	Reason   string       `json:"reason"`
+	Route    bool         `json:"route"`
+}
+
+type jsonClient struct {
+	Client   string `json:"client"` // an address for a single one, otherwise a prefix
+	Failures int    `json:"failures"`
+	First    string `json:"first"`
+	Last     string `json:"last"`
+	State    State  `json:"state"`
+}
+
+type jsonReport struct {
+	Since   *string      `json:"since"` // null for the beginning
+	Until   string       `json:"until"`
+	Clients []jsonClient `json:"clients"`
+	Bans    []jsonBan    `json:"bans"`
+}
+
+// WriteBansJSON writes the bans as a JSON array.
+func WriteBansJSON(w io.Writer, bans []Ban) error { return writeJSON(w, toJSON(bans)) }
+
+// WriteJSON writes the report as a JSON object.
+func (r Report) WriteJSON(w io.Writer) error {
+	out := jsonReport{Until: stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans)}
+	if !r.Since.IsZero() {
+		since := stamp(r.Since)
+		out.Since = &since
+	}
+	for _, c := range r.Clients {
+		out.Clients = append(out.Clients, jsonClient{
+			Client: clientName(c.Prefix), Failures: c.Failures, First: stamp(c.First), Last: stamp(c.Last), State: c.State,
+		})
+	}
+	return writeJSON(w, out)
+}
+
+func toJSON(bans []Ban) []jsonBan {
+	out := make([]jsonBan, 0, len(bans))
+	for _, b := range bans {
+		j := jsonBan{
+			Prefix: b.Prefix, Failures: b.Failures, Start: stamp(b.Start), Count: b.Count,
+			Origin: b.Origin, Reason: b.Reason, Route: b.Route,
+		}
+		if b.Class != 0 {
+			class := b.Class.String()
+			j.Class = &class
+		}
+		if b.Until.Before(ban.Forever) {
+			until := stamp(b.Until)
+			j.Until = &until
+		}
+		out = append(out, j)
+	}
+	return out
+}
+
+// writeJSON writes v, with what could steer a terminal escaped: outside of
+// strings, the encoder prints nothing else than ASCII and line breaks.
+func writeJSON(w io.Writer, v any) error {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	var safe strings.Builder
+	for _, r := range text.String() {
+		if r == '\n' || unicode.IsPrint(r) {
+			safe.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&safe, `\u%04x`, unit)
+		}
+	}
+	_, err := io.WriteString(w, safe.String())
+	return err
+}
+
+// stamp writes a time in RFC 3339, UTC, with microseconds.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+
+// clientName writes a client as the log names it, where it is a single address.
+func clientName(p netip.Prefix) string {
+	if p.IsSingleIP() && p.Addr().Is4() {
+		return p.Addr().String()
+	}
+	return p.String()
+}

@@ -1,0 +1,153 @@
+// Package report tells people and programs what smtpban knows: which clients
+// attacked, and who is banned.
+package report
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"smtpban/internal/ban"
+	"smtpban/internal/store"
+)
+
+// State says how a client stands.
+type State string
+
+// The states of a client.
+const (
+	Blocked   State = "blocked"   // by a route of ours
+	Open      State = "open"      // free to come, whether banned or not
+	Protected State = "protected" // must never be blocked, whatever it does
+	Held      State = "held"      // its ban waits for the admin
+)
+
+// Client is one that attacked.
+type Client struct {
+	Prefix   netip.Prefix
+	Failures int
+	First    time.Time
+	Last     time.Time
+	State    State
+}
+
+// Ban is a ban with what is done about it.
+type Ban struct {
+	ban.Ban
+	Targets []netip.Prefix // to be blocked for it; none if it is protected
+	Route   bool           // all of them are
+}
+
+// Report is the state of things at a moment.
+type Report struct {
+	Since   time.Time // clients that attacked after it are named; zero for all
+	Until   time.Time
+	Clients []Client // those with most failures first
+	Bans    []Ban    // in force at Until, in order of the prefix
+}
+
+// Bans returns the bans in force at now. Whether the kernel blocks them is for
+// Enforced to say.
+func Bans(tx *store.Tx, never ban.NeverBan, now time.Time) ([]Ban, error) {
+	var bans []Ban
+	for b, err := range tx.Bans() {
+		if err != nil {
+			return nil, err
+		}
+		if !b.Active(now) {
+			continue
+		}
+		targets, err := tx.Targets(b, never)
+		if err != nil {
+			return nil, err
+		}
+		bans = append(bans, Ban{Ban: b, Targets: targets})
+	}
+	return bans, nil
+}
+
+// New returns the report on the time from since to now. It takes no client for
+// blocked before Enforced is called.
+func New(tx *store.Tx, never ban.NeverBan, since, now time.Time) (Report, error) {
+	bans, err := Bans(tx, never, now)
+	if err != nil {
+		return Report{}, err
+	}
+	r := Report{Since: since, Until: now, Bans: bans}
+	for c, err := range tx.Clients() {
+		if err != nil {
+			return Report{}, err
+		}
+		if c.Failures == 0 || !c.Last.After(since) && !now.Before(c.Until) {
+			continue
+		}
+		state := Open
+		if protected(c, never) {
+			state = Protected
+		}
+		r.Clients = append(r.Clients, Client{c.Prefix, c.Failures, c.First, c.Last, state})
+	}
+	slices.SortStableFunc(r.Clients, func(a, b Client) int { return cmp.Compare(b.Failures, a.Failures) })
+	return r, nil
+}
+
+// protected reports whether nothing of the client could be blocked.
+func protected(c ban.Client, never ban.NeverBan) bool {
+	offenders := make([]netip.Addr, 0, len(c.Hits))
+	for _, h := range c.Hits {
+		offenders = append(offenders, h.Address)
+	}
+	return len(never.Targets(c.Prefix, offenders)) == 0
+}
+
+// Targets returns the prefixes that should be blocked for the bans.
+func Targets(bans []Ban) []netip.Prefix {
+	var targets []netip.Prefix
+	for _, b := range bans {
+		targets = append(targets, b.Targets...)
+	}
+	return targets
+}
+
+// Enforce records which targets the kernel blocks.
+func Enforce(bans []Ban, blocked map[netip.Prefix]bool) {
+	for i := range bans {
+		b := &bans[i]
+		b.Route = len(b.Targets) > 0 && !slices.ContainsFunc(b.Targets, func(p netip.Prefix) bool { return !blocked[p] })
+	}
+}
+
+// Enforce records which targets the kernel blocks, for bans and clients.
+func (r *Report) Enforce(blocked map[netip.Prefix]bool) {
+	Enforce(r.Bans, blocked)
+	exact := map[netip.Prefix]Ban{}
+	var wide []Ban // manual ones, of which there are few
+	for _, b := range r.Bans {
+		exact[b.Prefix] = b
+		if b.Origin != ban.OriginJournal {
+			wide = append(wide, b)
+		}
+	}
+	for i := range r.Clients {
+		c := &r.Clients[i]
+		if b, ok := exact[c.Prefix]; ok {
+			c.State = state(b)
+		}
+		for _, b := range wide {
+			if b.Prefix.Bits() < c.Prefix.Bits() && b.Prefix.Overlaps(c.Prefix) && b.Route {
+				c.State = Blocked
+			}
+		}
+	}
+}
+
+func state(b Ban) State {
+	switch {
+	case b.Route:
+		return Blocked
+	case len(b.Targets) == 0:
+		return Protected
+	}
+	return Open
+}

@@ -1,0 +1,214 @@
+package report_test
+
+import (
+	"net/netip"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"smtpban/internal/ban"
+	"smtpban/internal/report"
+	"smtpban/internal/store"
+)
+
+var compare = cmp.Options{
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	cmpopts.EquateEmpty(),
+}
+
+var noon = time.Date(2026, time.November, 3, 12, 0, 0, 0, time.UTC)
+
+// at returns the time that many hours after noon.
+func at(hours float64) time.Time { return noon.Add(time.Duration(hours * float64(time.Hour))) }
+
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+// client is one whose failures lie between two hours.
+func client(p string, failures int, first, last float64) ban.Client {
+	c := ban.Client{Prefix: prefix(p), Failures: failures, First: at(first), Last: at(last), LastHit: at(last)}
+	c.Hits = []ban.Hit{{Event: ban.Event{Time: at(last), Class: ban.SASLAuth, Address: c.Prefix.Addr()}, Weight: 1}}
+	return c
+}
+
+// convict is a client with a ban of a day, its hits used up, and the ban.
+func convict(p string, failures int, start float64) (ban.Client, ban.Ban) {
+	c := client(p, failures, start-1, start)
+	c.Hits, c.Until = nil, at(start+24)
+	return c, ban.Ban{
+		Prefix: c.Prefix, Class: ban.SASLAuth, Failures: failures,
+		Start: at(start), Until: c.Until, Count: 1, Origin: ban.OriginJournal,
+	}
+}
+
+// newStore returns a store with clients and bans; each ban of the journal was
+// caused by the first two addresses of its prefix.
+func newStore(t *testing.T, clients []ban.Client, bans []ban.Ban) *store.Store {
+	t.Helper()
+	s := store.New(filepath.Join(t.TempDir(), "smtpban.db"))
+	err := s.Update(func(tx *store.Tx) error {
+		for _, c := range clients {
+			if err := tx.PutClient(c, at(1e4)); err != nil {
+				return err
+			}
+		}
+		for _, b := range bans {
+			if err := tx.PutBan(b); err != nil {
+				return err
+			}
+			if b.Origin != ban.OriginJournal {
+				continue
+			}
+			first := ban.Hit{Event: ban.Event{Address: b.Prefix.Addr()}, Weight: 1}
+			second := ban.Hit{Event: ban.Event{Address: b.Prefix.Addr().Next()}, Weight: 1}
+			if err := tx.PutEvidence(b.Prefix, []ban.Hit{second, first}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func newReport(t *testing.T, s *store.Store, never ban.NeverBan, since, now time.Time) (r report.Report) {
+	t.Helper()
+	err := s.View(func(tx *store.Tx) (err error) {
+		r, err = report.New(tx, never, since, now)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// blocked is what the kernel blocks.
+func blocked(prefixes ...string) map[netip.Prefix]bool {
+	set := map[netip.Prefix]bool{}
+	for _, p := range prefixes {
+		set[prefix(p)] = true
+	}
+	return set
+}
+
+func check(t *testing.T, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, compare); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// states returns how each client of the report stands.
+func states(r report.Report) map[string]report.State {
+	all := map[string]report.State{}
+	for _, c := range r.Clients {
+		all[c.Prefix.String()] = c.State
+	}
+	return all
+}
+
+// sample is a report with one of each kind, on a day at noon.
+func sample(t *testing.T) report.Report {
+	t.Helper()
+	bannedClient, journalBan := convict("203.0.113.9/32", 12, -2.25)
+	network, unblocked := convict("2001:db8:1:2::/64", 5, -3)
+	admin, protected := convict("192.0.2.25/32", 6, -1)
+	manual := ban.Ban{
+		Prefix: prefix("198.51.100.128/25"), Start: at(-48), Until: ban.Forever, Count: 1,
+		Origin: ban.OriginManual, Reason: "spam from \x1b[31mBörse\u202e, see <ticket> 7",
+	}
+	s := newStore(t,
+		[]ban.Client{
+			bannedClient, network, admin,
+			client("198.51.100.7/32", 3, -5, -0.5),
+			client("198.51.100.200/32", 4, -60, -49),
+		},
+		[]ban.Ban{journalBan, unblocked, protected, manual})
+	never := ban.NeverBan{{Prefix: prefix("192.0.2.25/32"), Reason: "own address"}}
+	r := newReport(t, s, never, time.Time{}, noon)
+	r.Enforce(blocked("203.0.113.9/32", "198.51.100.128/25"))
+	return r
+}
+
+func TestReportNamesClientsThatAttackedSinceAndThoseStillBanned(t *testing.T) {
+	stillBanned, b := convict("203.0.113.9/32", 5, -20)
+	wasBanned, over := convict("203.0.113.10/32", 5, -30)
+	pardoned := ban.Client{Prefix: prefix("203.0.113.11/32"), Pardon: at(-1)}
+	s := newStore(t, []ban.Client{
+		stillBanned, wasBanned, pardoned,
+		client("198.51.100.1/32", 1, -9, -8),
+		client("198.51.100.2/32", 2, -9, -7.999),
+		client("198.51.100.3/32", 4, -9, -1),
+		client("198.51.100.4/32", 2, -2, -1),
+	}, []ban.Ban{b, over})
+
+	r := newReport(t, s, nil, at(-8), noon)
+	want := report.Report{
+		Since: at(-8), Until: noon,
+		Clients: []report.Client{
+			{Prefix: prefix("203.0.113.9/32"), Failures: 5, First: at(-21), Last: at(-20), State: report.Open},
+			{Prefix: prefix("198.51.100.3/32"), Failures: 4, First: at(-9), Last: at(-1), State: report.Open},
+			{Prefix: prefix("198.51.100.2/32"), Failures: 2, First: at(-9), Last: at(-7.999), State: report.Open},
+			{Prefix: prefix("198.51.100.4/32"), Failures: 2, First: at(-2), Last: at(-1), State: report.Open},
+		},
+		Bans: []report.Ban{{Ban: b, Targets: []netip.Prefix{b.Prefix}}},
+	}
+	check(t, want, r)
+
+	if all := newReport(t, s, nil, time.Time{}, noon); len(all.Clients) != 6 {
+		t.Errorf("from the beginning there are %d clients, want 6", len(all.Clients))
+	}
+}
+
+func TestReportOnAnEmptyState(t *testing.T) {
+	s := store.New(filepath.Join(t.TempDir(), "missing.db"))
+	check(t, report.Report{Until: noon}, newReport(t, s, nil, time.Time{}, noon))
+}
+
+func TestStatesOfClients(t *testing.T) {
+	check(t, map[string]report.State{
+		"203.0.113.9/32":    report.Blocked,
+		"2001:db8:1:2::/64": report.Open, // banned, but not blocked
+		"192.0.2.25/32":     report.Protected,
+		"198.51.100.7/32":   report.Open,
+		"198.51.100.200/32": report.Blocked, // by the wide ban
+	}, states(sample(t)))
+}
+
+func TestANetworkIsBlockedOnceAllItsOffendersAre(t *testing.T) {
+	network, b := convict("2001:db8::/64", 5, -1)
+	never := ban.NeverBan{{Prefix: prefix("2001:db8::25/128"), Reason: "gateway"}}
+	s := newStore(t, []ban.Client{network}, []ban.Ban{b})
+	for _, tc := range []struct {
+		blocked []string
+		want    report.State
+	}{
+		{nil, report.Open},
+		{[]string{"2001:db8::/64"}, report.Open},
+		{[]string{"2001:db8::/128"}, report.Open},
+		{[]string{"2001:db8::/128", "2001:db8::1/128"}, report.Blocked},
+	} {
+		r := newReport(t, s, never, time.Time{}, noon)
+		check(t, []netip.Prefix{prefix("2001:db8::/128"), prefix("2001:db8::1/128")}, report.Targets(r.Bans))
+		r.Enforce(blocked(tc.blocked...))
+		check(t, map[string]report.State{"2001:db8::/64": tc.want}, states(r))
+		check(t, tc.want == report.Blocked, r.Bans[0].Route)
+	}
+}
+
+func TestAClientThatIsProtectedIsSoBeforeAnyBan(t *testing.T) {
+	s := newStore(t, []ban.Client{client("192.0.2.25/32", 2, -2, -1), client("2001:db8::/64", 2, -2, -1)}, nil)
+	never := ban.NeverBan{
+		{Prefix: prefix("192.0.2.0/24"), Reason: "mynetworks"},
+		{Prefix: prefix("2001:db8::25/128"), Reason: "gateway"},
+	}
+	check(t, map[string]report.State{
+		"192.0.2.25/32": report.Protected,
+		"2001:db8::/64": report.Open, // its offender could be blocked
+	}, states(newReport(t, s, never, time.Time{}, noon)))
+}

@@ -1,0 +1,113 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"smtpban/internal/ban"
+)
+
+// Text says how to print for people.
+type Text struct {
+	Location *time.Location // of the times
+	Legend   bool           // headings and totals
+}
+
+// WriteReport prints the offending clients, then the bans.
+func (t Text) WriteReport(w io.Writer, r Report) error {
+	if t.Legend {
+		since := "the beginning"
+		if !r.Since.IsZero() {
+			since = t.time(r.Since)
+		}
+		if _, err := fmt.Fprintf(w, "Attacks on Postfix from %s to %s\n\n", since, t.time(r.Until)); err != nil {
+			return err
+		}
+	}
+	rows := make([][]string, 0, len(r.Clients))
+	for _, c := range r.Clients {
+		rows = append(rows, []string{clientName(c.Prefix), strconv.Itoa(c.Failures), t.time(c.Last), string(c.State)})
+	}
+	if err := t.table(w, "offending clients", []string{"CLIENT", "FAILURES", "LATEST ATTEMPT", "STATE"}, rows); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return t.WriteBans(w, r.Bans)
+}
+
+// WriteBans prints the bans.
+func (t Text) WriteBans(w io.Writer, bans []Ban) error {
+	rows := make([][]string, 0, len(bans))
+	for _, b := range bans {
+		route := "no"
+		switch {
+		case b.Route:
+			route = "yes"
+		case len(b.Targets) == 0:
+			route = string(Protected)
+		}
+		until := "forever"
+		if b.Until.Before(ban.Forever) {
+			until = t.time(b.Until)
+		}
+		class := b.Class.String()
+		if class == "" {
+			class = b.Origin
+		}
+		rows = append(rows, []string{
+			b.Prefix.String(), class, strconv.Itoa(b.Failures), t.time(b.Start), until,
+			strconv.Itoa(b.Count), route, printable(b.Reason),
+		})
+	}
+	return t.table(w, "bans", []string{"PREFIX", "CLASS", "FAILURES", "START", "UNTIL", "COUNT", "ROUTE", "REASON"}, rows)
+}
+
+// table prints rows in columns as systemctl does: no borders, two blanks
+// between columns, and the number of rows at the end.
+func (t Text) table(w io.Writer, what string, header []string, rows [][]string) error {
+	all := rows
+	if t.Legend {
+		all = append([][]string{header}, rows...)
+	}
+	width := make([]int, len(header))
+	for _, row := range all {
+		for i, cell := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var text strings.Builder
+	for _, row := range all {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString(cell)
+			line.WriteString(strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell)+2))
+		}
+		text.WriteString(strings.TrimRight(line.String(), " "))
+		text.WriteByte('\n')
+	}
+	if t.Legend {
+		fmt.Fprintf(&text, "\n%d %s listed.\n", len(rows), what)
+	}
+	_, err := io.WriteString(w, text.String())
+	return err
+}
+
+func (t Text) time(at time.Time) string { return at.In(t.Location).Format("2006-01-02 15:04:05 MST") }
+
+// printable replaces what could steer a terminal: control characters, C1 ones
+// and bidirectional marks included.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}
