@@ -1,0 +1,123 @@
+# smtpban
+#
+#   make                    build the program, its man pages and completions
+#   sudo make install       install it, its units and its man pages below $(prefix)
+#   sudo make uninstall     take that and the routes away again
+#   make demo               see it ban, without touching this machine
+#   sudo make test          run every test, a real system with Postfix among them
+#   make bench              run the benchmarks
+
+prefix = /usr/local
+sysconfdir = /etc
+sbindir = $(prefix)/sbin
+unitdir = $(prefix)/lib/systemd/system
+sysusersdir = $(prefix)/lib/sysusers.d
+tmpfilesdir = $(prefix)/lib/tmpfiles.d
+docdir = $(prefix)/share/doc/smtpban
+mandir = $(prefix)/share/man
+bashdir = $(prefix)/share/bash-completion/completions
+zshdir = $(prefix)/share/zsh/site-functions
+fishdir = $(prefix)/share/fish/vendor_completions.d
+protosdir = $(sysconfdir)/iproute2/rt_protos.d
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+sources := go.mod go.sum $(shell find cmd internal -type f ! -name '*_test.go' ! -path '*/testdata/*')
+units := $(notdir $(wildcard units/*.service units/*.timer))
+pages := $(patsubst man/%.md,build/man/%,$(wildcard man/*.[58].md))
+completions := build/completion/bash build/completion/zsh build/completion/fish
+
+.PHONY: all build man install uninstall demo test bench clean
+.DELETE_ON_ERROR:
+
+# All that install needs: root's PATH often has no go.
+all: build man $(completions)
+
+build: bin/smtpban
+
+# -buildvcs=false: the version is stamped here, and git refuses to answer root
+# in somebody else's tree.
+bin/smtpban: $(sources)
+	go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/smtpban
+
+man: $(pages)
+
+build/man/%: man/%.md go.mod
+	@mkdir -p $(@D)
+	go tool github.com/cpuguy83/go-md2man/v2 -in $< -out $@
+
+build/completion/%: bin/smtpban
+	@mkdir -p $(@D)
+	bin/smtpban completion $* >$@
+
+install: build man $(completions)
+	install -D -m 0755 bin/smtpban $(DESTDIR)$(sbindir)/smtpban
+	install -d $(DESTDIR)$(unitdir)
+	for unit in $(units); do \
+		sed 's|@sbindir@|$(sbindir)|' units/$$unit >$(DESTDIR)$(unitdir)/$$unit && \
+		chmod 0644 $(DESTDIR)$(unitdir)/$$unit || exit; \
+	done
+	install -D -m 0644 -t $(DESTDIR)$(unitdir)/smtpban-.service.d units/smtpban-.service.d/10-sandbox.conf
+	install -D -m 0644 units/smtpban.sysusers $(DESTDIR)$(sysusersdir)/smtpban.conf
+	install -D -m 0644 units/smtpban.tmpfiles $(DESTDIR)$(tmpfilesdir)/smtpban.conf
+	install -D -m 0644 units/smtpban.rt_protos $(DESTDIR)$(protosdir)/smtpban.conf
+	install -D -m 0644 -t $(DESTDIR)$(docdir)/networkd.conf.d units/10-smtpban.conf
+	install -D -m 0644 -t $(DESTDIR)$(mandir)/man5 $(filter %.5,$(pages))
+	install -D -m 0644 -t $(DESTDIR)$(mandir)/man8 $(filter %.8,$(pages))
+	install -D -m 0644 build/completion/bash $(DESTDIR)$(bashdir)/smtpban
+	install -D -m 0644 build/completion/zsh $(DESTDIR)$(zshdir)/_smtpban
+	install -D -m 0644 build/completion/fish $(DESTDIR)$(fishdir)/smtpban.fish
+	install -d $(DESTDIR)$(sysconfdir)/smtpban/smtpban.d
+	test -e $(DESTDIR)$(sysconfdir)/smtpban/smtpban.toml || \
+		install -m 0644 internal/config/smtpban.toml $(DESTDIR)$(sysconfdir)/smtpban/smtpban.toml
+ifeq ($(DESTDIR),)
+	systemd-sysusers $(sysusersdir)/smtpban.conf
+	systemd-tmpfiles --create $(tmpfilesdir)/smtpban.conf
+	test ! -d /run/systemd/system || systemctl daemon-reload
+	@echo
+	@echo 'Installed. To begin banning: systemctl enable --now smtpban-block.timer'
+endif
+
+uninstall:
+# The leading "-": after half an uninstall the units are gone, and that is fine.
+ifeq ($(DESTDIR),)
+	-systemctl disable --now smtpban-block.timer smtpban-report.timer smtpban-restore.service
+	-systemctl stop $(filter %.service,$(units))
+	ip -4 route flush table all type blackhole proto 213
+	ip -6 route flush table all type blackhole proto 213
+endif
+	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(units))
+	rm -rf $(DESTDIR)$(unitdir)/smtpban-.service.d $(DESTDIR)$(docdir)
+	rm -f $(DESTDIR)$(sbindir)/smtpban
+	rm -f $(DESTDIR)$(sysusersdir)/smtpban.conf $(DESTDIR)$(tmpfilesdir)/smtpban.conf $(DESTDIR)$(protosdir)/smtpban.conf
+	rm -f $(addprefix $(DESTDIR)$(mandir)/man5/,$(notdir $(filter %.5,$(pages))))
+	rm -f $(addprefix $(DESTDIR)$(mandir)/man8/,$(notdir $(filter %.8,$(pages))))
+	rm -f $(DESTDIR)$(bashdir)/smtpban $(DESTDIR)$(zshdir)/_smtpban $(DESTDIR)$(fishdir)/smtpban.fish
+ifeq ($(DESTDIR),)
+	test ! -d /run/systemd/system || systemctl daemon-reload
+	@echo
+	@echo 'Kept: the bans in /var/lib/smtpban, the configuration in $(sysconfdir)/smtpban, the user smtpban.'
+endif
+
+demo:
+	.ci/prerequisites
+	$(MAKE) build
+	integration/demo/demo.sh
+
+# Run it as root: the tests that make network namespaces or boot a system skip,
+# and say so, for others. The last line debootstraps Debian unless it is cached.
+test:
+	.ci/prerequisites
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt would change: $$unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	CGO_ENABLED=0 go build -buildvcs=false ./...
+	$(MAKE) build man
+	go test -race ./...
+	SMTPBAN_INTEGRATION=1 go test ./integration/ -count=1 -v -timeout 25m
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean:
+	rm -rf bin build

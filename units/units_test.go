@@ -1,0 +1,93 @@
+// Package units holds the systemd units; here systemd itself judges them.
+package units
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// maxExposure is what `systemd-analyze security` may say of a service, from 0
+// (safe) to 10.
+const maxExposure = 1.2
+
+func TestSystemdFindsNoFaultInTheUnits(t *testing.T) {
+	services, timers := install(t)
+	args := append([]string{"verify", "--man=no"}, append(services, timers...)...)
+	out, err := exec.Command("systemd-analyze", args...).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+}
+
+func TestEveryServiceIsWellSandboxed(t *testing.T) {
+	services, _ := install(t)
+	overall := regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`)
+	for _, service := range services {
+		t.Run(filepath.Base(service), func(t *testing.T) {
+			out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", service).CombinedOutput()
+			if err != nil {
+				t.Fatalf("systemd-analyze security: %v\n%s", err, out)
+			}
+			match := overall.FindSubmatch(out)
+			if match == nil {
+				t.Fatalf("no overall exposure level in:\n%s", out)
+			}
+			exposure, err := strconv.ParseFloat(string(match[1]), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if exposure > maxExposure {
+				t.Errorf("exposure %.1f, want at most %.1f:\n%s", exposure, maxExposure, out)
+			}
+		})
+	}
+}
+
+// install lays the units out as `make install` does, with a program that does
+// nothing in the place of smtpban, and returns their paths.
+func install(t *testing.T) (services, timers []string) {
+	t.Helper()
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("systemd-analyze is needed to judge the units:", err)
+		}
+		t.Skip("SKIPPED: the units were not judged, there is no systemd-analyze:", err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(".")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "smtpban"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	units, err := filepath.Glob(filepath.Join(dir, "smtpban-*.*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	units = slices.DeleteFunc(units, func(unit string) bool { return filepath.Ext(unit) == ".d" })
+	for _, unit := range units {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = []byte(strings.ReplaceAll(string(text), "@sbindir@", dir))
+		if err := os.WriteFile(unit, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Ext(unit) == ".timer" {
+			timers = append(timers, unit)
+		} else {
+			services = append(services, unit)
+		}
+	}
+	if len(services) != 4 || len(timers) != 3 {
+		t.Fatalf("found %d services and %d timers, want 4 and 3: %q", len(services), len(timers), units)
+	}
+	return services, timers
+}
