@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"smtpban/internal/config"
+	"smtpban/internal/pass"
+	"smtpban/internal/store"
+)
+
+const defaultConfig = "/etc/smtpban/smtpban.toml"
+
+// patience is how long a command waits for another run to end.
+const patience = 10 * time.Second
+
+// app is what the commands share: the flags and what follows from them.
+type app struct {
+	stdin  io.Reader
+	stdout io.Writer
+	log    *logger
+
+	configPath string
+	statePath  string // "" means as configured
+	nowText    string
+	output     string
+	noLegend   bool
+	dryRun     bool
+	noRoutes   bool
+	input      inputFlags
+
+	now time.Time
+}
+
+func (a *app) addGlobalFlags(cmd *cobra.Command) {
+	f := cmd.PersistentFlags()
+	f.StringVar(&a.configPath, "config", defaultConfig, "configuration `FILE`")
+	f.StringVar(&a.statePath, "state", "", "state `FILE` (default as configured)")
+	f.StringVar(&a.nowText, "now", "", "take `TIME` for the present time (default the clock)")
+	f.BoolVarP(&a.log.quiet, "quiet", "q", false, "say nothing but warnings and errors")
+	f.BoolVarP(&a.log.verbose, "verbose", "v", false, "say more")
+}
+
+// addWriteFlags adds the flags of commands that change something.
+func (a *app) addWriteFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&a.dryRun, "dry-run", false, "only say what would be done")
+	f.BoolVar(&a.noRoutes, "no-routes", false, "leave the kernel's routes alone")
+}
+
+// addOutputFlags adds the flags of commands that print tables.
+func (a *app) addOutputFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVarP(&a.output, "output", "o", "text", "print `FORMAT`: text, json")
+	f.BoolVar(&a.noLegend, "no-legend", false, "print no headings and no total")
+	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// prepare checks the global flags.
+func (a *app) prepare() error {
+	a.now = time.Now()
+	if a.nowText != "" {
+		now, err := config.ParseTime(a.nowText, a.now, time.Local)
+		if err != nil {
+			return usageError{fmt.Errorf("--now: %w", err)}
+		}
+		a.now = now
+	}
+	a.now = a.now.Truncate(time.Microsecond).UTC()
+	if a.output != "" && a.output != "text" && a.output != "json" {
+		return usageError{fmt.Errorf("--output: unknown format %q; known: text, json", a.output)}
+	}
+	return nil
+}
+
+// loadConfig reads the configuration, which must exist only where the user
+// says so.
+func (a *app) loadConfig() (config.Config, error) {
+	load := config.Load
+	if a.configPath == defaultConfig {
+		load = config.LoadOptional
+	}
+	cfg, err := load(a.configPath)
+	if err != nil {
+		return config.Config{}, configError{err}
+	}
+	return cfg, nil
+}
+
+// state returns the store that is only looked at.
+func (a *app) state(cfg config.Config) *store.Store {
+	if a.statePath != "" {
+		return store.New(a.statePath)
+	}
+	return store.New(cfg.Store.Path)
+}
+
+// begin starts a pass over the state. It holds the lock until end is called. A
+// dry run works on a copy, and one over another log than this machine's, with no
+// state named, on an empty state.
+func (a *app) begin(cfg config.Config) (p pass.Pass, end func(), err error) {
+	s := a.state(cfg)
+	switch {
+	case a.dryRun && a.input.given() && a.statePath == "":
+		s, end, err = store.Empty()
+	case a.dryRun:
+		s, end, err = s.Scratch()
+	default:
+		end, err = s.Lock(patience)
+	}
+	if err != nil {
+		return pass.Pass{}, nil, err
+	}
+	return pass.Pass{Store: s, Policy: cfg.Policy, Now: a.now}, end, nil
+}
+
+// parsePrefix reads an address or prefix of the command line. An address stands
+// for itself alone.
+func parsePrefix(arg string) (netip.Prefix, error) {
+	if strings.Contains(arg, "/") {
+		p, err := netip.ParsePrefix(arg)
+		if err != nil || p.Addr().Is4In6() && p.Bits() < 96 {
+			return netip.Prefix{}, usageError{fmt.Errorf("%q is not a prefix such as 203.0.113.0/24", arg)}
+		}
+		if p.Addr().Is4In6() { // as in ::ffff:203.0.113.0/120
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		return p, nil
+	}
+	addr, err := netip.ParseAddr(arg)
+	if err != nil || addr.Zone() != "" {
+		return netip.Prefix{}, usageError{fmt.Errorf("%q is not an IP address or prefix", arg)}
+	}
+	addr = addr.Unmap()
+	return netip.PrefixFrom(addr, addr.BitLen()), nil
+}
+
+// globs resolves the patterns of --file.
+func globs(patterns []string) ([]string, error) {
+	var files []string
+	for _, pattern := range patterns {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--file: %q: %w", pattern, err)}
+		}
+		if len(found) == 0 {
+			return nil, fmt.Errorf("--file: no file matches %q", pattern)
+		}
+		files = append(files, found...)
+	}
+	return files, nil
+}

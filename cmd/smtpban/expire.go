@@ -1,0 +1,81 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"smtpban/internal/ban"
+	"smtpban/internal/config"
+	"smtpban/internal/journal"
+	"smtpban/internal/journal/sd"
+	"smtpban/internal/pass"
+	"smtpban/internal/store"
+)
+
+func newExpireCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "expire",
+		Short: "Lift bans whose time is over, and tidy up",
+		Args:  noArgs,
+		RunE:  func(*cobra.Command, []string) error { return a.expire() },
+	}
+	a.addInputFlags(cmd)
+	a.addWriteFlags(cmd)
+	return cmd
+}
+
+func (a *app) expire() error {
+	return a.withKernel(func(cfg config.Config, p pass.Pass, k *kernel) error {
+		err := a.settle(p, k)
+		return errors.Join(err, tidy(p), a.anchor(cfg, p, k))
+	})
+}
+
+// tidy forgets the clients and ended bans that no longer matter.
+func tidy(p pass.Pass) error {
+	return p.Store.Update(func(tx *store.Tx) error {
+		if _, err := tx.Forget(p.Now, func(c ban.Client) time.Time { return p.Policy.Due(c) }); err != nil {
+			return err
+		}
+		return tx.PruneHistory(p.Now.Add(-min(p.Policy.Forget, maxHistoryAge)))
+	})
+}
+
+// maxHistoryAge is how long ended bans are kept, even where forget is longer.
+const maxHistoryAge = 365 * 24 * time.Hour
+
+// anchor moves the position in a quiet journal to its newest entry. Otherwise
+// the last entry of Postfix would one day be vacuumed, and look like a gap.
+// What is new is left to block. The state of another log is left alone.
+func (a *app) anchor(cfg config.Config, p pass.Pass, k *kernel) error {
+	if a.statePath != "" && !a.input.given() {
+		return nil
+	}
+	from, err := pass.Positions(p.Store)
+	if err != nil {
+		return err
+	}
+	in, err := a.openInput(cfg, k.postfix, from, true)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	reader, ok := in.(*sd.Reader)
+	if !ok {
+		return nil
+	}
+	for _, err := range reader.Entries() {
+		var gap *journal.Gap
+		if err == nil || errors.As(err, &gap) {
+			return nil // block will read it
+		}
+		return err
+	}
+	positions, err := reader.Positions()
+	if err != nil {
+		return err
+	}
+	return p.Move(positions, reader.Boots())
+}

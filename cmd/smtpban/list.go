@@ -1,0 +1,99 @@
+package main
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"smtpban/internal/pass"
+	"smtpban/internal/report"
+	"smtpban/internal/store"
+)
+
+func newListCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "list [PREFIX...]",
+		Short: "List the bans",
+		Long: "List the bans in force, or those that share an address with a PREFIX. The exit\n" +
+			"status is 3 if there is none for one of them.",
+		RunE:              func(_ *cobra.Command, args []string) error { return a.list(args) },
+		ValidArgsFunction: a.completeBanned,
+	}
+	a.addOutputFlags(cmd)
+	return cmd
+}
+
+func (a *app) list(args []string) error {
+	wanted := make([]netip.Prefix, 0, len(args))
+	for _, arg := range args {
+		prefix, err := parsePrefix(arg)
+		if err != nil {
+			return err
+		}
+		wanted = append(wanted, prefix)
+	}
+	return a.look(func(p pass.Pass, k *kernel) error {
+		bans, err := a.bans(p, k)
+		if err != nil {
+			return err
+		}
+		missing := slices.ContainsFunc(wanted, func(w netip.Prefix) bool {
+			return !slices.ContainsFunc(bans, func(b report.Ban) bool { return b.Prefix.Overlaps(w) })
+		})
+		if len(wanted) > 0 {
+			bans = slices.DeleteFunc(bans, func(b report.Ban) bool { return !slices.ContainsFunc(wanted, b.Prefix.Overlaps) })
+		}
+		if err := a.writeBans(bans); err != nil {
+			return err
+		}
+		if missing {
+			return silentError{exitNotBanned}
+		}
+		return nil
+	})
+}
+
+func (a *app) bans(p pass.Pass, k *kernel) (bans []report.Ban, err error) {
+	err = p.Store.View(func(tx *store.Tx) error {
+		bans, err = report.Bans(tx, k.never, p.Now)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	blocked, err := k.blocked(report.Targets(bans))
+	if err != nil {
+		return nil, err
+	}
+	report.Enforce(bans, blocked)
+	return bans, nil
+}
+
+func (a *app) writeBans(bans []report.Ban) error {
+	if a.output == "json" {
+		return report.WriteBansJSON(a.stdout, bans)
+	}
+	return a.text().WriteBans(a.stdout, bans)
+}
+
+// completeBanned offers the banned prefixes to the shell.
+func (a *app) completeBanned(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	cfg, err := a.loadConfig()
+	if err != nil || a.prepare() != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var prefixes []string
+	a.state(cfg).View(func(tx *store.Tx) error {
+		for b, err := range tx.Bans() {
+			if err != nil {
+				return err
+			}
+			if b.Active(a.now) {
+				prefixes = append(prefixes, b.Prefix.String())
+			}
+		}
+		return nil
+	})
+	return prefixes, cobra.ShellCompDirectiveNoFileComp
+}

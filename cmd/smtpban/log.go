@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"strings"
+
+	systemd "github.com/coreos/go-systemd/v22/journal"
+)
+
+// Message ids, by which a journal's reader finds all lines of a kind.
+const (
+	idBanned   = "c0a2ea5bcf164e5b8e1d3ea4c7b0f2d1"
+	idUnbanned = "7f1d4a60e6f94f0a9b0b5ce6a3d8e942"
+)
+
+// logger writes to the journal, with fields, if that is where standard error
+// leads, and plain text otherwise.
+type logger struct {
+	stderr  io.Writer
+	journal bool
+	quiet   bool
+	verbose bool
+}
+
+func newLogger(stderr *os.File) *logger {
+	native, err := systemd.StderrIsJournalStream()
+	return &logger{stderr: stderr, journal: err == nil && native}
+}
+
+// error says why the command fails. Each mistake in a configuration file gets a
+// line of its own, so that editors find its place.
+func (l *logger) error(err error) {
+	for line := range strings.Lines(err.Error()) {
+		l.write(systemd.PriErr, strings.TrimSuffix(line, "\n"), nil)
+	}
+}
+
+func (l *logger) warn(format string, args ...any) {
+	l.write(systemd.PriWarning, fmt.Sprintf(format, args...), nil)
+}
+
+// notice tells of a change.
+func (l *logger) notice(message string, fields map[string]string) {
+	if !l.quiet {
+		l.write(systemd.PriNotice, message, fields)
+	}
+}
+
+// info tells what happens on the way, for those who asked.
+func (l *logger) info(format string, args ...any) {
+	if l.verbose {
+		l.write(systemd.PriNotice, fmt.Sprintf(format, args...), nil)
+	}
+}
+
+func (l *logger) write(priority systemd.Priority, message string, fields map[string]string) {
+	if l.journal {
+		native := map[string]string{"SYSLOG_IDENTIFIER": "smtpban"}
+		maps.Copy(native, fields)
+		if systemd.Send(message, priority, native) == nil {
+			return
+		}
+	}
+	if priority <= systemd.PriErr {
+		message = "smtpban: " + message
+	}
+	fmt.Fprintln(l.stderr, message)
+}

@@ -1,0 +1,96 @@
+// Smtpban keeps password guessers off a Postfix server. It reads Postfix's
+// entries from the systemd journal, counts failures per client, and answers an
+// offender with a blackhole route. See smtpban(8).
+package main
+
+import (
+	"errors"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the Makefile.
+var version = "unknown"
+
+func main() { os.Exit(run()) }
+
+// run is main without the exit, so that deferred calls are made.
+func run() int {
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, log: newLogger(os.Stderr)}
+	err := newRootCommand(a).Execute()
+	status := exitStatus(err)
+	if persists(status, err) {
+		return status
+	}
+	var quiet silentError
+	if err != nil && !errors.As(err, &quiet) {
+		a.log.error(err)
+	}
+	return status
+}
+
+func newRootCommand(a *app) *cobra.Command {
+	// Commands are listed in the order of their importance.
+	cobra.EnableCommandSorting = false
+	var old oldOptions
+	root := &cobra.Command{
+		Use:   "smtpban",
+		Short: "Keep password guessers off a Postfix server",
+		Long: "smtpban reads Postfix's entries from the systemd journal, counts failures per\n" +
+			"client, and blocks offenders by blackhole routes. See smtpban(8).",
+		Version:           version,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              noArgs,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.prepare() },
+		RunE:              func(cmd *cobra.Command, _ []string) error { return old.run(a, cmd) },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetVersionTemplate("smtpban {{.Version}}\n")
+	a.addGlobalFlags(root)
+	old.addFlags(root)
+	a.addInputFlags(root)
+	a.addWriteFlags(root)
+	a.addOutputFlags(root)
+	root.AddCommand(
+		newBlockCommand(a), newReportCommand(a), newListCommand(a), newBanCommand(a),
+		newUnbanCommand(a), newCheckCommand(a), newExpireCommand(a), newRestoreCommand(a),
+	)
+	return root
+}
+
+// oldOptions are those of smtpban.py, on the bare command.
+type oldOptions struct {
+	block, expire, print bool
+}
+
+func (o *oldOptions) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVarP(&o.print, "print", "p", false, "read what is new and print the report, change nothing")
+	f.BoolVarP(&o.block, "block", "b", false, "same as smtpban block")
+	f.BoolVarP(&o.expire, "expire", "e", false, "same as smtpban expire")
+}
+
+func (o *oldOptions) run(a *app, cmd *cobra.Command) error {
+	if !o.block && !o.expire && !o.print {
+		return errors.Join(cmd.Usage(), silentError{exitUsage})
+	}
+	if o.print && o.block && a.input.standardInput() {
+		return usageError{errors.New("standard input can be read only once; give --print and --block a file")}
+	}
+	if o.expire {
+		if err := a.expire(); err != nil {
+			return err
+		}
+	}
+	if o.print {
+		if err := a.print(); err != nil {
+			return err
+		}
+	}
+	if o.block {
+		return a.block()
+	}
+	return nil
+}

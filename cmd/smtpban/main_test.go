@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"smtpban/internal/journal"
+	"smtpban/internal/journal/journaltest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(asRoot{m}, map[string]func(){"smtpban": main})
+}
+
+// inUserNamespace marks the child that asRoot starts.
+const inUserNamespace = "SMTPBAN_TEST_IN_USER_NAMESPACE"
+
+// asRoot lets an ordinary user run the tests as the root of a user namespace of
+// his own. Where that is forbidden the scripts skip.
+type asRoot struct{ *testing.M }
+
+func (m asRoot) Run() int {
+	if os.Getuid() == 0 || os.Getenv(inUserNamespace) != "" {
+		return m.M.Run()
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), inUserNamespace+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	err := cmd.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		return m.M.Run()
+	}
+	return 0
+}
+
+// TestScript runs the command as people do. Each script in testdata/script is a
+// page of behaviour, and each has a machine of its own: see privateMachine.
+// Beside testscript's own commands they know
+//
+//	exits STATUS PROGRAM ARG...      run a program that must end with this status
+//	export UID MAILLOG FILE          write a maillog of 1 March 2026 as journalctl -o export would, had this user logged it
+//
+// and the condition [journal-remote], for what makes journal files of that.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata/script",
+		RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each program ends with a second's sleep
+			return privateMachine(env.T())
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":  exits,
+			"export": export,
+		},
+		Condition: condition,
+	})
+}
+
+// privateMachine gives the script a network of its own, with nothing in it but
+// lo, and hides the configuration of smtpban and Postfix that this machine may
+// have. Both belong to this goroutine's thread, from which the script starts its
+// programs; it ends with the script and takes them along.
+func privateMachine(t testscript.T) error {
+	runtime.LockOSThread() // for good: an unlocked thread would be used again
+	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("no private network namespace, and CI must not skip this: ", err)
+		}
+		t.Skip("SKIPPED: needs root or user namespaces to make a network namespace: ", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("keeping mounts to ourselves: %w", err)
+	}
+	for _, dir := range []string{"/etc/smtpban", "/etc/postfix"} {
+		err := unix.Mount("none", dir, "tmpfs", 0, "")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("hiding %s: %w", dir, err)
+		}
+	}
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		return fmt.Errorf("ip link set lo up: %w: %s", err, out)
+	}
+	return nil
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS PROGRAM ARG...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := "0"
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = strconv.Itoa(exit.ExitCode())
+	} else {
+		ts.Check(err)
+	}
+	if got != args[0] {
+		ts.Fatalf("exit status %s, want %s", got, args[0])
+	}
+}
+
+func export(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: export UID MAILLOG FILE")
+	}
+	uid, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	boot := time.Date(2026, time.March, 1, 0, 0, 0, 0, time.UTC)
+	log := journal.OpenMaillog(strings.NewReader(ts.ReadFile(args[1])), boot.Add(24*time.Hour), time.UTC, nil)
+	var entries []journaltest.Entry
+	for e, err := range log.Entries() {
+		ts.Check(err)
+		entries = append(entries, journaltest.Entry{
+			Boot: journaltest.Boot(1), Time: e.Time, Monotonic: e.Time.Sub(boot),
+			UID: uid, Identifier: e.Identifier, PID: e.PID, Message: e.Message,
+		})
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), journaltest.Export(entries...), 0o644))
+}
+
+func condition(name string) (bool, error) {
+	if name != "journal-remote" {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	_, err := os.Stat("/lib/systemd/systemd-journal-remote")
+	if err != nil && os.Getenv("CI") != "" {
+		return false, fmt.Errorf("CI must not skip this: install systemd-journal-remote: %w", err)
+	}
+	return err == nil, nil
+}

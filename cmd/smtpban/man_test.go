@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/netip"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"smtpban/internal/ban"
+	"smtpban/internal/report"
+)
+
+const (
+	manPage = "../../man/smtpban.8.md"
+	readme  = "../../README.md"
+)
+
+func TestManualPageDefinesEveryCommand(t *testing.T) {
+	var want []string
+	for _, cmd := range completeRoot().Commands() {
+		want = append(want, cmd.Use)
+	}
+	got := definitions(section(t, "# COMMANDS"))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-commands +page):\n%s", diff)
+	}
+}
+
+func TestManualPageDefinesEveryOptionWhereItBelongs(t *testing.T) {
+	headings := map[string]string{}
+	heading := ""
+	line := regexp.MustCompile(`(?m)^#+ (.*)$|` + definition.String())
+	for _, match := range line.FindAllStringSubmatch(section(t, "# OPTIONS")+"\n# OLD OPTIONS\n"+section(t, "# OLD OPTIONS"), -1) {
+		if match[1] != "" {
+			heading = strings.Replace(match[1], "OLD OPTIONS", "Options without a command", 1)
+		} else {
+			headings[plain(match[2])] = heading
+		}
+	}
+	if diff := cmp.Diff(flagHeadings(completeRoot()), headings); diff != "" {
+		t.Errorf("(-flags +page):\n%s", diff)
+	}
+}
+
+// flagHeadings returns, for each flag as it is written in the page, the heading
+// that says which commands have it.
+func flagHeadings(root *cobra.Command) map[string]string {
+	users := map[string][]string{}
+	for _, cmd := range root.Commands() {
+		cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+			users[describeFlag(f)] = append(users[describeFlag(f)], cmd.Name())
+		})
+	}
+	headings := map[string]string{}
+	root.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		headings[describeFlag(f)] = "Options without a command"
+	})
+	for option, names := range users {
+		last := len(names) - 1
+		headings[option] = "Options of " + names[last]
+		if last > 0 {
+			headings[option] = "Options of " + strings.Join(names[:last], ", ") + " and " + names[last]
+		}
+	}
+	everywhere := func(f *pflag.Flag) { headings[describeFlag(f)] = "Options of every command" }
+	root.PersistentFlags().VisitAll(everywhere)
+	everywhere(root.Flags().Lookup("help"))
+	return headings
+}
+
+// describeFlag writes a flag as in "-o, --output FORMAT".
+func describeFlag(f *pflag.Flag) string {
+	value, _ := pflag.UnquoteUsage(f)
+	text := strings.TrimSpace("--" + f.Name + " " + value)
+	if f.Shorthand != "" {
+		text = "-" + f.Shorthand + ", " + text
+	}
+	return text
+}
+
+func TestManualPageMentionsNoOtherOption(t *testing.T) {
+	known := map[string]bool{}
+	for option := range flagHeadings(completeRoot()) {
+		for word := range strings.FieldsSeq(strings.ReplaceAll(option, ",", "")) {
+			known[word] = true
+		}
+	}
+	mentions := regexp.MustCompile(`\*\*(--?[a-z-]+)\*\*`).FindAllStringSubmatch(readText(t, manPage), -1)
+	if len(mentions) == 0 {
+		t.Fatal("found no option at all")
+	}
+	for _, match := range mentions {
+		if !known[match[1]] {
+			t.Errorf("there is no option %s", match[1])
+		}
+	}
+}
+
+func TestCommandsInTheDocumentsAreValid(t *testing.T) {
+	command := regexp.MustCompile("\\*\\*(smtpban [^*]+)\\*\\*|`(smtpban [^`]+)`|(?m:^(?:sudo )?(smtpban [a-z-][^|#\n]*))")
+	for _, path := range []string{manPage, readme} {
+		found := 0
+		for _, match := range command.FindAllStringSubmatch(codeBlocksAndMarkup(readText(t, path)), -1) {
+			found++
+			words := strings.Fields(match[1] + match[2] + match[3])
+			if err := validate(words[1:]); err != nil {
+				t.Errorf("%s: %q: %v", path, strings.Join(words, " "), err)
+			}
+		}
+		if found == 0 {
+			t.Errorf("%s: found no command at all", path)
+		}
+	}
+}
+
+var codeBlock = regexp.MustCompile("(?ms)^```.*?^```$")
+
+// codeBlocksAndMarkup returns the text without those lines outside of code blocks
+// that merely begin with the word smtpban.
+func codeBlocksAndMarkup(text string) string {
+	prose := codeBlock.ReplaceAllString(text, "")
+	return strings.ReplaceAll(prose, "\nsmtpban ", "\n ") + strings.Join(codeBlock.FindAllString(text, -1), "\n")
+}
+
+// validate reports what is wrong with a command line, short of running it.
+func validate(args []string) error {
+	cmd, rest, err := completeRoot().Find(args)
+	if err != nil {
+		return err
+	}
+	if err := cmd.ParseFlags(rest); err != nil {
+		return err
+	}
+	return cmd.ValidateArgs(cmd.Flags().Args())
+}
+
+func TestManualPageDefinesEveryExitStatus(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "exit.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(spec.Names[0].Name, "exit") {
+			want = append(want, spec.Values[0].(*ast.BasicLit).Value)
+		}
+		return true
+	})
+	if diff := cmp.Diff(want, definitions(section(t, "# EXIT STATUS"))); diff != "" {
+		t.Errorf("(-exit.go +page):\n%s", diff)
+	}
+}
+
+func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
+	at := func(clock string) time.Time {
+		stamp, err := time.Parse(time.RFC3339Nano, "2026-03-01T"+clock+"Z")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stamp
+	}
+	client := netip.MustParsePrefix("203.0.113.9/32")
+	bans := []report.Ban{{Route: true, Ban: ban.Ban{
+		Prefix: client, Class: ban.SASLAuth, Failures: 7, Start: at("08:00:00.123456"),
+		Until: at("08:00:00.123456").AddDate(0, 0, 1), Count: 1, Origin: ban.OriginJournal,
+	}}, {Route: true, Ban: ban.Ban{
+		Prefix: netip.MustParsePrefix("2001:db8:bad::/48"), Start: at("09:00:00"),
+		Until: ban.Forever, Count: 1, Origin: ban.OriginManual, Reason: "scans us",
+	}}}
+	summary := report.Report{Until: at("10:00:00"), Clients: []report.Client{{
+		Prefix: client, Failures: 7, First: at("07:30:00"), Last: at("09:15:00"), State: report.Blocked,
+	}}}
+	var list, object bytes.Buffer
+	if err := report.WriteBansJSON(&list, bans); err != nil {
+		t.Fatal(err)
+	}
+	if err := summary.WriteJSON(&object); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"```json\n" + list.String() + "```", "```json\n" + object.String() + "```"}
+	if diff := cmp.Diff(want, codeBlock.FindAllString(section(t, "# JSON OUTPUT"), -1)); diff != "" {
+		t.Errorf("(-output +page):\n%s", diff)
+	}
+}
+
+func TestManualPageNamesTheMessageIDs(t *testing.T) {
+	text := section(t, "# JOURNAL FIELDS")
+	for _, id := range []string{idBanned, idUnbanned} {
+		if !strings.Contains(text, "MESSAGE_ID="+id) {
+			t.Errorf("MESSAGE_ID=%s is missing", id)
+		}
+	}
+}
+
+// completeRoot returns the root command with what cobra adds when it runs.
+func completeRoot() *cobra.Command {
+	root := newRootCommand(&app{log: &logger{}})
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpFlag()
+	root.InitDefaultVersionFlag()
+	return root
+}
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// section returns a section of the manual page without its heading.
+func section(t *testing.T, heading string) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(readText(t, manPage), "\n"+heading+"\n")
+	if !ok {
+		t.Fatalf("the page has no section %q", heading)
+	}
+	text, _, _ := strings.Cut(rest, "\n# ")
+	return text
+}
+
+// definition is a line of the page that the next one explains.
+var definition = regexp.MustCompile(`(?m)^(\S.*)\n: `)
+
+// definitions returns what is defined in a part of the page.
+func definitions(text string) []string {
+	var terms []string
+	for _, match := range definition.FindAllStringSubmatch(text, -1) {
+		terms = append(terms, plain(match[1]))
+	}
+	return terms
+}
+
+func plain(markdown string) string { return strings.ReplaceAll(markdown, "*", "") }

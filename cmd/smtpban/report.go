@@ -1,0 +1,93 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"smtpban/internal/config"
+	"smtpban/internal/pass"
+	"smtpban/internal/report"
+	"smtpban/internal/store"
+)
+
+func newReportCommand(a *app) *cobra.Command {
+	var mark bool
+	cmd := &cobra.Command{
+		Use:   "report",
+		Short: "Show the offending clients since the last report, and the bans",
+		Args:  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if mark {
+				return a.markedReport()
+			}
+			return a.look(func(p pass.Pass, k *kernel) error { return a.writeReport(p, k) })
+		},
+	}
+	cmd.Flags().BoolVar(&mark, "mark", false, "let the next report begin where this one ends")
+	a.addOutputFlags(cmd)
+	return cmd
+}
+
+// markedReport reports and remembers when, under the lock, so that no attack
+// falls between two reports.
+func (a *app) markedReport() error {
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	p, end, err := a.begin(cfg)
+	if err != nil {
+		return err
+	}
+	defer end()
+	k, err := a.openKernel(cfg, p.Store)
+	if err != nil {
+		return err
+	}
+	defer k.close()
+	if err := a.writeReport(p, k); err != nil {
+		return err
+	}
+	return p.Store.Update(func(tx *store.Tx) error { return tx.PutLastReport(a.now) })
+}
+
+// look runs what changes nothing, without the lock.
+func (a *app) look(do func(pass.Pass, *kernel) error) error {
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	s := a.state(cfg)
+	k, err := a.openKernel(cfg, s)
+	if err != nil {
+		return err
+	}
+	defer k.close()
+	return do(pass.Pass{Store: s, Policy: cfg.Policy, Now: a.now}, k)
+}
+
+func reportOn(r *report.Report, p pass.Pass, k *kernel) func(*store.Tx) error {
+	return func(tx *store.Tx) error {
+		since, err := tx.LastReport()
+		if err != nil {
+			return err
+		}
+		*r, err = report.New(tx, k.never, since, p.Now)
+		return err
+	}
+}
+
+func (a *app) text() report.Text {
+	return report.Text{Location: time.Local, Legend: !a.noLegend}
+}
+
+// configOrDefaults loads the configuration, and the defaults together with
+// the error if it is broken.
+func (a *app) configOrDefaults() (config.Config, error) {
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return config.Defaults(), err
+	}
+	return cfg, nil
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/spf13/cobra"
+
+	"smtpban/internal/ban"
+	"smtpban/internal/config"
+	"smtpban/internal/pass"
+)
+
+func newUnbanCommand(a *app) *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "unban PREFIX...",
+		Short: "Lift bans and forget what the clients did",
+		Long: "Lift every ban that shares an address with a PREFIX, and clear the tallies of\n" +
+			"the clients in it: nothing that they did up to now counts any more.",
+		RunE: func(_ *cobra.Command, args []string) error {
+			if all == (len(args) > 0) {
+				return usageError{errors.New("name the addresses or prefixes to unban, or say --all")}
+			}
+			return a.unban(args)
+		},
+		ValidArgsFunction: a.completeBanned,
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "lift every ban")
+	a.addWriteFlags(cmd)
+	return cmd
+}
+
+// unban lifts the bans on the prefixes, on everything if there is none.
+func (a *app) unban(args []string) error {
+	everything := len(args) == 0
+	if everything {
+		args = []string{"0.0.0.0/0", "::/0"}
+	}
+	prefixes := make([]netip.Prefix, 0, len(args))
+	for _, arg := range args {
+		prefix, err := parsePrefix(arg)
+		if err != nil {
+			return err
+		}
+		prefixes = append(prefixes, prefix.Masked())
+	}
+	return a.withKernel(func(_ config.Config, p pass.Pass, k *kernel) error {
+		ended, err := p.Unban(prefixes...)
+		if err != nil {
+			return err
+		}
+		var active []ban.Ban
+		for _, b := range ended {
+			if b.Active(a.now) {
+				active = append(active, b)
+			}
+		}
+		a.announceEnded(active, "its tally is cleared")
+		if len(active) == 0 && !everything {
+			a.log.notice(fmt.Sprintf("not banned: %s; tallies are cleared", join(prefixes)), nil)
+		}
+		return a.settle(p, k)
+	})
+}
+
+func join(prefixes []netip.Prefix) string {
+	text := ""
+	for i, p := range prefixes {
+		if i > 0 {
+			text += ", "
+		}
+		text += p.String()
+	}
+	return text
+}
