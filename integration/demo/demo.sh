@@ -32,22 +32,23 @@ cd "$directory"
 PATH=$here/../../bin:/usr/sbin:/sbin:/usr/lib/systemd:$PATH
 ln -s "$capture" capture.export
 cp "$here/../../internal/config/smtpban.toml" .
+mkdir journal
 ip link set lo up
 
 step "A journal is made of what Postfix logged."
-run "systemd-journal-remote -o log.journal - <capture.export"
-run "journalctl --file log.journal -q -o cat -g 'LOGIN authentication failed' | sed -n 1,3p"
+run "systemd-journal-remote -o journal/log.journal - <capture.export"
+run "journalctl -D journal -q -o cat -g 'LOGIN authentication failed' | sed -n 1,3p"
 
 step "Who wrote such lines? The kernel tells. Those of another uid than Postfix's are forged."
-run "journalctl --file log.journal -q -o export -t postfix/smtpd -t postfix/submission/smtpd \\
+run "journalctl -D journal -q -o export -t postfix/smtpd -t postfix/submission/smtpd \\
     -g 'authentication failed' | grep ^_UID= | sort | uniq -c | sort -nr | tee uids"
 uid=$(awk -F = 'NR == 1 { print $2 }' uids)
 
 # By the clock all bans would be over.
-end=$(journalctl --file log.journal -q -o short-unix -n 1 | cut -d. -f1)
+end=$(journalctl -D journal -q -o short-unix -n 1 | cut -d. -f1)
 step "smtpban reads the log, as if it were the moment after its end."
 run "demo='--config smtpban.toml --state demo.db --now @$((end + 1))'"
-run "smtpban block -v --file log.journal --postfix-user $uid \$demo"
+run "smtpban block -v -D journal --postfix-user $uid \$demo"
 
 step "Who attacked, and what became of them. The forged lines accuse nobody."
 run 'smtpban report $demo'
@@ -62,4 +63,4 @@ run "smtpban unban $banned \$demo"
 run 'ip -4 route show proto 213'
 
 step "The log is read again: nothing is new, and nothing changes."
-run "smtpban block -v --file log.journal --postfix-user $uid \$demo"
+run "smtpban block -v -D journal --postfix-user $uid \$demo"

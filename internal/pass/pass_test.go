@@ -226,6 +226,18 @@ func (m *machine) positions() journal.Positions {
 	return positions
 }
 
+func (m *machine) lastCommit() (at time.Time) {
+	m.t.Helper()
+	err := store.New(m.path).View(func(tx *store.Tx) (err error) {
+		at, err = tx.LastCommit()
+		return err
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return at
+}
+
 // file is the state file as the file system shows it.
 type file struct {
 	Content string

@@ -172,7 +172,7 @@ func (l *ledger) add(e ban.Event) error {
 		if err != nil {
 			return err
 		}
-		if s != nil && e.Time.Before(s.Until) {
+		if s != nil {
 			// Not c.Failures: a late event may find the client at another tally.
 			s.Failures++
 			s.changed = true

@@ -103,6 +103,18 @@ func TestALongRunIsCommittedInBatches(t *testing.T) {
 	check(t, pass.Read{Entries: 1}, m.read(at(0), log))
 }
 
+func TestNoBatchCountsWhatTheOneBeforeDid(t *testing.T) {
+	m := newMachine(t)
+	log := failures("203.0.113.9", 0, 0, 0)
+	for len(log) < 50_001 {
+		log = append(log, connect("203.0.113.9", at(0)))
+	}
+	check(t, pass.Read{Entries: 50_001, Events: 3}, m.read(at(0), log))
+	if clients := m.state().Clients; len(clients) != 1 || clients[0].Failures != 3 {
+		t.Errorf("%+v, want one client with 3 failures", clients)
+	}
+}
+
 func TestAGapDoesNotStopTheReading(t *testing.T) {
 	first := &journal.Gap{Reason: "vacuumed"}
 	last := &journal.Gap{From: at(1), Reason: "unreadable entries"}
@@ -131,11 +143,7 @@ func TestARunWithoutFailuresRemembersHowFarItRead(t *testing.T) {
 	m := newMachine(t)
 	check(t, pass.Read{Entries: 1}, m.read(at(2), tape{connect("203.0.113.9", at(1))}))
 	check(t, journal.Positions{{}: {Cursor: "1", Realtime: at(1)}}, m.positions())
-	m.update(func(tx *store.Tx) error {
-		commit, err := tx.LastCommit()
-		check(t, at(2), commit)
-		return err
-	})
+	check(t, at(2), m.lastCommit())
 }
 
 func TestAnEntryMoreThanADayAheadCountsAsNow(t *testing.T) {
