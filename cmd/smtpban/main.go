@@ -6,6 +6,8 @@ package main
 import (
 	"errors"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -17,6 +19,9 @@ func main() { os.Exit(run()) }
 
 // run is main without the exit, so that deferred calls are made.
 func run() int {
+	// Whoever reads what we print, such as head(1), may go away. That must not
+	// end a run between the state and the routes, nor leave a dry run's copy.
+	signal.Ignore(syscall.SIGPIPE)
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, log: newLogger(os.Stderr)}
 	err := newRootCommand(a).Execute()
 	status := exitStatus(err)
@@ -24,7 +29,7 @@ func run() int {
 		return status
 	}
 	var quiet silentError
-	if err != nil && !errors.As(err, &quiet) {
+	if err != nil && !errors.As(err, &quiet) && !errors.Is(err, syscall.EPIPE) {
 		a.log.error(err)
 	}
 	return status
