@@ -108,20 +108,3 @@ func bannable(args []string, policy ban.Policy, never ban.NeverBan) ([]netip.Pre
 	}
 	return prefixes, nil
 }
-
-// settle draws the routes after the state and tells everything about it.
-func (a *app) settle(p pass.Pass, k *kernel) error {
-	settled, err := p.Settle(k.never, a.enforcer(k), false)
-	if err != nil {
-		return err
-	}
-	return a.announceSettled(settled, func(pass.Failure) bool { return true })
-}
-
-// would puts a verb into the mood of a dry run.
-func (a *app) would(done, todo string) string {
-	if a.dryRun {
-		return "would " + todo
-	}
-	return done
-}

@@ -68,7 +68,10 @@ func (a *app) anchor(cfg config.Config, p pass.Pass, k *kernel) error {
 	}
 	for _, err := range reader.Entries() {
 		var gap *journal.Gap
-		if err == nil || errors.As(err, &gap) {
+		switch {
+		case errors.As(err, &gap) && gap.From.IsZero():
+			continue // a damaged file, which does not get better
+		case err == nil || gap != nil:
 			return nil // block will read it
 		}
 		return err

@@ -31,10 +31,15 @@ func newLogger(stderr *os.File) *logger {
 }
 
 // error says why the command fails. Each mistake in a configuration file gets a
-// line of its own, so that editors find its place.
+// line of its own, so that editors find its place; what -e and -b both stumble
+// over is said once.
 func (l *logger) error(err error) {
-	for line := range strings.Lines(err.Error()) {
-		l.write(systemd.PriErr, strings.TrimSuffix(line, "\n"), nil)
+	said := map[string]bool{}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if !said[line] {
+			l.write(systemd.PriErr, line, nil)
+		}
+		said[line] = true
 	}
 }
 

@@ -84,18 +84,15 @@ func (o *oldOptions) run(a *app, cmd *cobra.Command) error {
 	if o.print && o.block && a.input.standardInput() {
 		return usageError{errors.New("standard input can be read only once; give --print and --block a file")}
 	}
+	var errs []error
 	if o.expire {
-		if err := a.expire(); err != nil {
-			return err
-		}
+		errs = append(errs, a.expire())
 	}
 	if o.print {
-		if err := a.print(); err != nil {
-			return err
-		}
+		errs = append(errs, a.print())
 	}
 	if o.block {
-		return a.block()
+		errs = append(errs, a.block())
 	}
-	return nil
+	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,15 +68,47 @@ func (a *app) look(do func(pass.Pass, *kernel) error) error {
 	return do(pass.Pass{Store: s, Policy: cfg.Policy, Now: a.now}, k)
 }
 
-func reportOn(r *report.Report, p pass.Pass, k *kernel) func(*store.Tx) error {
-	return func(tx *store.Tx) error {
+// print is the old script's --print: it reads what is new, keeps nothing, and
+// reports.
+func (a *app) print() error {
+	dry := *a
+	dry.dryRun = true
+	return dry.withKernel(func(cfg config.Config, p pass.Pass, k *kernel) error {
+		_, err := dry.read(cfg, p, k)
+		return errors.Join(err, dry.writeReport(p, k))
+	})
+}
+
+func (a *app) writeReport(p pass.Pass, k *kernel) error {
+	r, err := a.gather(p, k)
+	if err != nil {
+		return err
+	}
+	if a.output == "json" {
+		return r.WriteJSON(a.stdout)
+	}
+	return a.text().WriteReport(a.stdout, r)
+}
+
+// gather makes the report on what happened since the last marked one.
+func (a *app) gather(p pass.Pass, k *kernel) (r report.Report, err error) {
+	err = p.Store.View(func(tx *store.Tx) error {
 		since, err := tx.LastReport()
 		if err != nil {
 			return err
 		}
-		*r, err = report.New(tx, k.never, since, p.Now)
+		r, err = report.New(tx, k.never, since, p.Now)
 		return err
+	})
+	if err != nil {
+		return report.Report{}, err
 	}
+	blocked, err := k.blocked(report.Targets(r.Bans))
+	if err != nil {
+		return report.Report{}, err
+	}
+	r.Enforce(blocked)
+	return r, nil
 }
 
 func (a *app) text() report.Text {

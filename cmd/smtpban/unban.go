@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"smtpban/internal/ban"
 	"smtpban/internal/config"
 	"smtpban/internal/pass"
 )
@@ -51,14 +50,8 @@ func (a *app) unban(args []string) error {
 		if err != nil {
 			return err
 		}
-		var active []ban.Ban
-		for _, b := range ended {
-			if b.Active(a.now) {
-				active = append(active, b)
-			}
-		}
-		a.announceEnded(active, "its tally is cleared")
-		if len(active) == 0 && !everything {
+		a.announceEnded(ended, "its tally is cleared")
+		if len(ended) == 0 && !everything {
 			a.log.notice(fmt.Sprintf("not banned: %s; tallies are cleared", join(prefixes)), nil)
 		}
 		return a.settle(p, k)

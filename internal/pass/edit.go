@@ -53,9 +53,10 @@ func (p Pass) prolong(tx *store.Tx, b ban.Ban) (ban.Ban, error) {
 	return old, nil
 }
 
-// Unban ends every ban in force that shares an address with one of the prefixes and
-// forgives the clients in them: their tallies are cleared, and nothing that they
-// did up to now counts any more. It returns the bans it ended.
+// Unban ends every ban in force that shares an address with one of the prefixes
+// and forgives the clients known in them, and the one that a prefix stands for:
+// their tallies are cleared, and nothing that they did up to now counts any
+// more. It returns the bans it ended.
 func (p Pass) Unban(prefixes ...netip.Prefix) (ended []ban.Ban, err error) {
 	err = p.Store.Update(func(tx *store.Tx) error {
 		if ended, err = p.endOverlapping(tx, prefixes); err != nil {

@@ -32,7 +32,7 @@ type Read struct {
 	Entries int       // of smtpd and postscreen, new since the last run
 	Events  int       // those of them that tell of abuse
 	Bans    []ban.Ban // new ones that are still in force
-	Gaps    []*journal.Gap
+	Gaps    []*journal.Gap // not told of before
 }
 
 // Pass is one run. The caller holds the store's lock.
@@ -87,7 +87,11 @@ func (p Pass) Read(in journal.Input) (Read, error) {
 			}
 		}
 	}
-	err := commit() // which adds to total
+	if err := commit(); err != nil {
+		return total, err
+	}
+	var err error
+	total.Gaps, err = p.onlyNews(total.Gaps)
 	return total, err
 }
 

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"smtpban/internal/ban"
+	"smtpban/internal/journal"
+	"smtpban/internal/pass"
+	"smtpban/internal/route"
+)
+
+// explainPosition says from where on the log was read.
+func (a *app) explainPosition(from journal.Positions, read pass.Read) {
+	switch {
+	case len(read.Gaps) > 0: // gapError tells
+	case len(from) == 0:
+		a.log.info("read from the beginning: %d entries, %d of them failures", read.Entries, read.Events)
+	default:
+		var last journal.Position
+		for _, p := range from {
+			if p.Realtime.After(last.Realtime) {
+				last = p
+			}
+		}
+		a.log.info("resumed after %s: %d entries, %d of them failures", last.Realtime.Format("2006-01-02 15:04:05.000000 MST"), read.Entries, read.Events)
+	}
+}
+
+// gapError makes the command fail once for entries that were lost. A dry run,
+// which keeps no position after them, only tells.
+func (a *app) gapError(gaps []*journal.Gap) error {
+	var errs []error
+	for _, g := range gaps {
+		if a.dryRun {
+			a.log.warn("%v", g)
+			continue
+		}
+		errs = append(errs, g)
+	}
+	return errors.Join(errs...)
+}
+
+// maxLines bounds how many changes a run tells one by one.
+const maxLines = 100
+
+// announceBans tells of new bans.
+func (a *app) announceBans(bans []ban.Ban) {
+	a.each(bans, a.would("banned", "ban"), func(b ban.Ban) (string, string) {
+		return fmt.Sprintf("%s %s: %s, %d failures, ban %d", b.Prefix, until(b), b.Class, b.Failures, b.Count), idBanned
+	})
+}
+
+// announceEnded tells of bans that are over.
+func (a *app) announceEnded(bans []ban.Ban, why string) {
+	a.each(bans, a.would("unbanned", "unban"), func(b ban.Ban) (string, string) {
+		return fmt.Sprintf("%s: %s", b.Prefix, why), idUnbanned
+	})
+}
+
+// each gives every ban a line that begins with the verb, up to maxLines, and
+// then tells how many more there are.
+func (a *app) each(bans []ban.Ban, verb string, line func(ban.Ban) (text, id string)) {
+	for i, b := range bans {
+		if i == maxLines {
+			a.log.notice(fmt.Sprintf("%s %d more", verb, len(bans)-maxLines), nil)
+			return
+		}
+		text, id := line(b)
+		a.log.notice(verb+" "+text, fields(b, id))
+	}
+}
+
+func until(b ban.Ban) string {
+	if b.Until.Before(ban.Forever) {
+		return "until " + b.Until.UTC().Format("2006-01-02 15:04:05 MST")
+	}
+	return "for ever"
+}
+
+// fields are what a journal's reader can match on.
+func fields(b ban.Ban, id string) map[string]string {
+	return map[string]string{
+		"MESSAGE_ID":     id,
+		"SMTPBAN_CLIENT": b.Prefix.String(),
+		"SMTPBAN_CLASS":  b.Class.String(),
+		"SMTPBAN_UNTIL":  b.Until.UTC().Format("2006-01-02T15:04:05Z"),
+	}
+}
+
+// announceSettled tells what changed in the kernel, and returns an error for
+// what could not be changed. A route of somebody else's, or a family that the
+// kernel has not, is no failure of the run, and only worth a line where worth
+// says so: it will be the same in every run to come.
+func (a *app) announceSettled(s pass.Settled, worth func(pass.Failure) bool) error {
+	a.announceEnded(s.Expired, "its time is over")
+	if s.Added+s.Deleted > 0 {
+		a.log.info("%d routes added, %d deleted", s.Added, s.Deleted)
+	}
+	var failed []pass.Failure
+	for _, f := range s.Failed {
+		switch {
+		case !errors.Is(f.Err, route.ErrForeign) && !errors.Is(f.Err, route.ErrNoIPv6):
+			failed = append(failed, f)
+		case worth(f):
+			a.log.warn("%s is not blocked: %v", f.Prefix, f.Err)
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return fmt.Errorf("could not change %d of the routes; the first: %w", len(failed), failed[0].Err)
+}
+
+// would puts a verb into the mood of a dry run.
+func (a *app) would(done, todo string) string {
+	if a.dryRun {
+		return "would " + todo
+	}
+	return done
+}
