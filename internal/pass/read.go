@@ -29,9 +29,9 @@ const maxAhead = 24 * time.Hour
 
 // Read is what reading the log brought.
 type Read struct {
-	Entries int       // of smtpd and postscreen, new since the last run
-	Events  int       // those of them that tell of abuse
-	Bans    []ban.Ban // new ones that are still in force
+	Entries int            // of smtpd and postscreen, new since the last run
+	Events  int            // those of them that tell of abuse
+	Bans    []ban.Ban      // new ones that are still in force
 	Gaps    []*journal.Gap // not told of before
 }
 
