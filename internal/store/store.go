@@ -46,6 +46,9 @@ func (s *Store) Lock(patience time.Duration) (unlock func(), err error) {
 	if errors.Is(err, fs.ErrExist) {
 		f, err = os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("opening lock: %w (installing smtpban makes the directory of its state)", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening lock: %w", err)
 	}
