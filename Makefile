@@ -38,7 +38,7 @@ build: bin/smtpban
 # -buildvcs=false: the version is stamped here, and git refuses to answer root
 # in somebody else's tree.
 bin/smtpban: $(sources)
-	go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/smtpban
+	CGO_ENABLED=1 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/smtpban
 
 man: $(pages)
 
@@ -75,7 +75,8 @@ ifeq ($(DESTDIR),)
 	systemd-tmpfiles --create $(tmpfilesdir)/smtpban.conf
 	test ! -d /run/systemd/system || systemctl daemon-reload
 	@echo
-	@echo 'Installed. To begin banning: systemctl enable --now smtpban-block.timer'
+	@echo 'Installed. To see whom it would ban: smtpban block --dry-run'
+	@echo 'To begin banning: systemctl enable --now smtpban-block.timer'
 endif
 
 uninstall:
@@ -92,6 +93,7 @@ endif
 	rm -f $(DESTDIR)$(sysusersdir)/smtpban.conf $(DESTDIR)$(tmpfilesdir)/smtpban.conf $(DESTDIR)$(protosdir)/smtpban.conf
 	rm -f $(addprefix $(DESTDIR)$(mandir)/man5/,$(notdir $(filter %.5,$(pages))))
 	rm -f $(addprefix $(DESTDIR)$(mandir)/man8/,$(notdir $(filter %.8,$(pages))))
+	rm -f $(DESTDIR)/var/lib/systemd/timers/stamp-smtpban-report.timer
 	rm -f $(DESTDIR)$(bashdir)/smtpban $(DESTDIR)$(zshdir)/_smtpban $(DESTDIR)$(fishdir)/smtpban.fish
 ifeq ($(DESTDIR),)
 	test ! -d /run/systemd/system || systemctl daemon-reload

@@ -44,30 +44,42 @@ func (a *app) gapError(gaps []*journal.Gap) error {
 // maxLines bounds how many changes a run tells one by one.
 const maxLines = 100
 
-// announceBans tells of new bans.
-func (a *app) announceBans(bans []ban.Ban) {
-	a.each(bans, a.would("banned", "ban"), func(b ban.Ban) (string, string) {
-		return fmt.Sprintf("%s %s: %s, %d failures, ban %d", b.Prefix, until(b), b.Class, b.Failures, b.Count), idBanned
+// announceBans tells of new bans, and of those who would be banned were they not
+// protected.
+func (a *app) announceBans(bans []ban.Ban, never ban.NeverBan) {
+	var real, spared []ban.Ban
+	for _, b := range bans {
+		if _, protected := never.Protects(b.Prefix); protected {
+			spared = append(spared, b)
+		} else {
+			real = append(real, b)
+		}
+	}
+	a.each(real, a.would("banned", "ban"), idBanned, func(b ban.Ban) string {
+		return fmt.Sprintf("%s %s: %s, %d failures, ban %d", b.Prefix, until(b), b.Class, b.Failures, b.Count)
+	})
+	a.each(spared, a.would("spared", "spare"), idSpared, func(b ban.Ban) string {
+		m, _ := never.Protects(b.Prefix)
+		return fmt.Sprintf("%s, %s: %s, %d failures", b.Prefix, m.Reason, b.Class, b.Failures)
 	})
 }
 
 // announceEnded tells of bans that are over.
 func (a *app) announceEnded(bans []ban.Ban, why string) {
-	a.each(bans, a.would("unbanned", "unban"), func(b ban.Ban) (string, string) {
-		return fmt.Sprintf("%s: %s", b.Prefix, why), idUnbanned
+	a.each(bans, a.would("unbanned", "unban"), idUnbanned, func(b ban.Ban) string {
+		return fmt.Sprintf("%s: %s", b.Prefix, why)
 	})
 }
 
 // each gives every ban a line that begins with the verb, up to maxLines, and
 // then tells how many more there are.
-func (a *app) each(bans []ban.Ban, verb string, line func(ban.Ban) (text, id string)) {
+func (a *app) each(bans []ban.Ban, verb, id string, text func(ban.Ban) string) {
 	for i, b := range bans {
 		if i == maxLines {
 			a.log.notice(fmt.Sprintf("%s %d more", verb, len(bans)-maxLines), nil)
 			return
 		}
-		text, id := line(b)
-		a.log.notice(verb+" "+text, fields(b, id))
+		a.log.notice(verb+" "+text(b), fields(b, id))
 	}
 }
 
@@ -94,7 +106,7 @@ func fields(b ban.Ban, id string) map[string]string {
 // says so: it will be the same in every run to come.
 func (a *app) announceSettled(s pass.Settled, worth func(pass.Failure) bool) error {
 	a.announceEnded(s.Expired, "its time is over")
-	if s.Added+s.Deleted > 0 {
+	if s.Added+s.Deleted > 0 && !a.dryRun {
 		a.log.info("%d routes added, %d deleted", s.Added, s.Deleted)
 	}
 	var failed []pass.Failure

@@ -117,6 +117,9 @@ func (a *app) begin(cfg config.Config) (p pass.Pass, end func(), err error) {
 	if err != nil {
 		return pass.Pass{}, nil, err
 	}
+	// What an admin does to this machine's bans by hand belongs into the log
+	// of it that the units keep.
+	a.log.audit = !a.dryRun && a.statePath == ""
 	return pass.Pass{Store: s, Policy: cfg.Policy, Now: a.now}, end, nil
 }
 
@@ -130,6 +133,9 @@ func parsePrefix(arg string) (netip.Prefix, error) {
 		}
 		if p.Addr().Is4In6() { // as in ::ffff:203.0.113.0/120
 			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		if p != p.Masked() {
+			return netip.Prefix{}, usageError{fmt.Errorf("%s has host bits set; did you mean %s?", p, p.Masked())}
 		}
 		return p, nil
 	}

@@ -62,14 +62,16 @@ func (a *app) ban(args []string, length, reason string) error {
 			return err
 		}
 		for _, prefix := range prefixes {
-			b, err := p.Ban(ban.Ban{
-				Prefix: prefix, Start: a.now, Until: ban.End(a.now, span), Count: 1,
-				Origin: ban.OriginManual, Reason: reason,
-			})
+			end := ban.End(a.now, span)
+			b, err := p.Ban(ban.Ban{Prefix: prefix, Start: a.now, Until: end, Count: 1, Origin: ban.OriginManual, Reason: reason})
 			if err != nil {
 				return err
 			}
-			a.log.notice(fmt.Sprintf("%s %s %s", a.would("banned", "ban"), b.Prefix, until(b)), fields(b, idBanned))
+			longer := ""
+			if b.Until.After(end) {
+				longer = ", as before; unban it first to shorten that"
+			}
+			a.log.notice(fmt.Sprintf("%s %s %s%s", a.would("banned", "ban"), b.Prefix, until(b), longer), fields(b, idBanned))
 		}
 		return a.settle(p, k)
 	})
@@ -102,7 +104,7 @@ func bannable(args []string, policy ban.Policy, never ban.NeverBan) ([]netip.Pre
 			prefix = policy.Client(prefix.Addr())
 		}
 		if m, overlaps := never.Overlapping(prefix); overlaps {
-			return nil, fmt.Errorf("%s must not be banned: it holds %s (%s)", prefix, m.Prefix, m.Reason)
+			return nil, fmt.Errorf("%s must not be banned: it overlaps %s (%s)", prefix, m.Prefix, m.Reason)
 		}
 		prefixes = append(prefixes, prefix)
 	}

@@ -33,7 +33,13 @@ func newBlockCommand(a *app) *cobra.Command {
 func (a *app) block() error {
 	return a.withKernel(func(cfg config.Config, p pass.Pass, k *kernel) error {
 		read, err := a.read(cfg, p, k)
-		a.announceBans(read.Bans)
+		if err != nil && a.input.given() && read.Entries == 0 {
+			return err // what a mistyped name leads to must not reach the routes
+		}
+		a.announceBans(read.Bans, k.never)
+		if a.dryRun && len(read.Bans) == 0 { // silence would look like a failure to look
+			a.log.notice(fmt.Sprintf("%d new entries, %d of them failures: nobody to ban", read.Entries, read.Events), nil)
+		}
 		settled, settleErr := p.Settle(k.never, a.enforcer(k), false)
 		isNew := func(f pass.Failure) bool {
 			return slices.ContainsFunc(read.Bans, func(b ban.Ban) bool { return b.Prefix.Overlaps(f.Prefix) })

@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,25 +31,48 @@ func newCheckCommand(a *app) *cobra.Command {
 // describe prints what the configuration means, in words.
 func describe(w io.Writer, cfg config.Config) error {
 	p := cfg.Policy
-	span := config.FormatSpan
-	growth := fmt.Sprintf("each further ban within %s is %g times longer, up to %s", span(p.Forget), p.BanTimeFactor, span(p.BanTimeMax))
-	if p.BanTimeFactor == 1 {
-		growth = "further bans are no longer than the first"
+	lines := []string{
+		"The configuration is valid.",
+		"",
+		fmt.Sprintf("%d points within %s bring a ban %s.", p.MaxRetry, config.FormatSpan(p.FindTime), describeLength(p)),
+		fmt.Sprintf("A client is an IPv4 /%d or an IPv6 /%d.", p.IPv4Prefix, p.IPv6Prefix),
 	}
-	_, err := fmt.Fprintf(w, "The configuration is valid.\n\n"+
-		"%d points within %s bring a ban of %s; %s.\n"+
-		"A client is an IPv4 /%d or an IPv6 /%d.\n",
-		p.MaxRetry, span(p.FindTime), span(p.BanTime), growth, p.IPv4Prefix, p.IPv6Prefix)
-	if err != nil {
-		return err
+	lines = append(lines, describeWeights(p)...)
+	if len(p.IgnoreIP) > 0 {
+		lines = append(lines, "Never banned, besides what this machine needs itself: "+join(p.IgnoreIP)+".")
 	}
+	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
+	return err
+}
+
+func describeLength(p ban.Policy) string {
+	switch {
+	case p.BanTime == ban.Infinity:
+		return "for ever"
+	case p.BanTimeFactor == 1:
+		return fmt.Sprintf("of %s, the first as well as any other", config.FormatSpan(p.BanTime))
+	}
+	return fmt.Sprintf("of %s; each further one within %s lasts %g times as long as the one before, up to %s",
+		config.FormatSpan(p.BanTime), config.FormatSpan(p.Forget), p.BanTimeFactor, config.FormatSpan(p.BanTimeMax))
+}
+
+// describeWeights tells what counts, at every service and where one differs.
+func describeWeights(p ban.Policy) []string {
+	var lines []string
 	for _, c := range ban.Classes() {
-		if p.Weights[c] == 0 {
-			continue
-		}
-		if _, err := fmt.Fprintf(w, "%s counts %d.\n", c, p.Weights[c]); err != nil {
-			return err
+		if p.Weights[c] > 0 {
+			lines = append(lines, fmt.Sprintf("%s counts %d.", c, p.Weights[c]))
 		}
 	}
-	return nil
+	for _, service := range slices.Sorted(maps.Keys(p.Services)) {
+		for _, c := range ban.Classes() {
+			if weight, ok := p.Services[service][c]; ok {
+				lines = append(lines, fmt.Sprintf("%s counts %d at %s.", c, weight, service))
+			}
+		}
+	}
+	if len(lines) == 0 {
+		return []string{"Nothing counts, so that nobody will be banned."}
+	}
+	return lines
 }

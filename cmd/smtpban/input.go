@@ -62,7 +62,7 @@ func (a *app) checkInput() error {
 		return usageError{errors.New("--directory, --file, --entries and --maillog exclude each other")}
 	}
 	if a.input.given() && a.statePath == "" && !a.dryRun {
-		return usageError{errors.New("name a state file of its own with --state when reading another log than this machine's")}
+		return usageError{errors.New("name a state file of its own with --state when reading another log than this machine's, and say --no-routes unless its clients are to be blocked here, instead of those banned now")}
 	}
 	return nil
 }

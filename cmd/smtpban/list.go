@@ -16,7 +16,8 @@ func newListCommand(a *app) *cobra.Command {
 		Use:   "list [PREFIX...]",
 		Short: "List the bans",
 		Long: "List the bans in force, or those that share an address with a PREFIX. The exit\n" +
-			"status is 3 if there is none for one of them.",
+			"status is 3 if one of them has none, or only one that is without effect because\n" +
+			"the client is protected.",
 		RunE:              func(_ *cobra.Command, args []string) error { return a.list(args) },
 		ValidArgsFunction: a.completeBanned,
 	}
@@ -39,7 +40,7 @@ func (a *app) list(args []string) error {
 			return err
 		}
 		missing := slices.ContainsFunc(wanted, func(w netip.Prefix) bool {
-			return !slices.ContainsFunc(bans, func(b report.Ban) bool { return b.Prefix.Overlaps(w) })
+			return !slices.ContainsFunc(bans, func(b report.Ban) bool { return b.Prefix.Overlaps(w) && len(b.Targets) > 0 })
 		})
 		if len(wanted) > 0 {
 			bans = slices.DeleteFunc(bans, func(b report.Ban) bool { return !slices.ContainsFunc(wanted, b.Prefix.Overlaps) })

@@ -13,6 +13,7 @@ import (
 // Message ids, by which a journal's reader finds all lines of a kind.
 const (
 	idBanned   = "c0a2ea5bcf164e5b8e1d3ea4c7b0f2d1"
+	idSpared   = "e52b0fd3a1cf4d6f8f5f6a6f9a1c7b34"
 	idUnbanned = "7f1d4a60e6f94f0a9b0b5ce6a3d8e942"
 )
 
@@ -20,7 +21,8 @@ const (
 // leads, and plain text otherwise.
 type logger struct {
 	stderr  io.Writer
-	journal bool
+	journal bool // standard error leads there
+	audit   bool // changes are to be found there even if not
 	quiet   bool
 	verbose bool
 }
@@ -49,6 +51,9 @@ func (l *logger) warn(format string, args ...any) {
 
 // notice tells of a change.
 func (l *logger) notice(message string, fields map[string]string) {
+	if l.audit && !l.journal && fields != nil {
+		_ = send(systemd.PriNotice, message, fields) // without a journal there is no trail
+	}
 	if !l.quiet {
 		l.write(systemd.PriNotice, message, fields)
 	}
@@ -62,15 +67,17 @@ func (l *logger) info(format string, args ...any) {
 }
 
 func (l *logger) write(priority systemd.Priority, message string, fields map[string]string) {
-	if l.journal {
-		native := map[string]string{"SYSLOG_IDENTIFIER": "smtpban"}
-		maps.Copy(native, fields)
-		if systemd.Send(message, priority, native) == nil {
-			return
-		}
+	if l.journal && send(priority, message, fields) == nil {
+		return
 	}
 	if priority <= systemd.PriErr {
 		message = "smtpban: " + message
 	}
 	fmt.Fprintln(l.stderr, message)
+}
+
+func send(priority systemd.Priority, message string, fields map[string]string) error {
+	native := map[string]string{"SYSLOG_IDENTIFIER": "smtpban"}
+	maps.Copy(native, fields)
+	return systemd.Send(message, priority, native)
 }

@@ -5,6 +5,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -51,7 +52,9 @@ func newRootCommand(a *app) *cobra.Command {
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.prepare() },
 		RunE:              func(cmd *cobra.Command, _ []string) error { return old.run(a, cmd) },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	})
 	root.SetVersionTemplate("smtpban {{.Version}}\n")
 	a.addGlobalFlags(root)
 	old.addFlags(root)
@@ -62,6 +65,11 @@ func newRootCommand(a *app) *cobra.Command {
 		newBlockCommand(a), newReportCommand(a), newListCommand(a), newBanCommand(a),
 		newUnbanCommand(a), newCheckCommand(a), newExpireCommand(a), newRestoreCommand(a),
 	)
+	for _, cmd := range root.Commands() {
+		if cmd.ValidArgsFunction == nil {
+			cmd.ValidArgsFunction = cobra.NoFileCompletions
+		}
+	}
 	return root
 }
 

@@ -20,7 +20,7 @@ func newUnbanCommand(a *app) *cobra.Command {
 			"the clients in it: nothing that they did up to now counts any more.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if all == (len(args) > 0) {
-				return usageError{errors.New("name the addresses or prefixes to unban, or say --all")}
+				return usageError{errors.New("name the addresses or prefixes to unban, or say --all alone")}
 			}
 			return a.unban(args)
 		},
@@ -43,15 +43,19 @@ func (a *app) unban(args []string) error {
 		if err != nil {
 			return err
 		}
-		prefixes = append(prefixes, prefix.Masked())
+		prefixes = append(prefixes, prefix)
 	}
 	return a.withKernel(func(_ config.Config, p pass.Pass, k *kernel) error {
 		ended, err := p.Unban(prefixes...)
 		if err != nil {
 			return err
 		}
-		a.announceEnded(ended, "its tally is cleared")
-		if len(ended) == 0 && !everything {
+		a.announceEnded(ended, "by hand, with its tally")
+		switch {
+		case len(ended) > 0:
+		case everything:
+			a.log.notice("nobody is banned; all tallies are cleared", nil)
+		default:
 			a.log.notice(fmt.Sprintf("not banned: %s; tallies are cleared", join(prefixes)), nil)
 		}
 		return a.settle(p, k)

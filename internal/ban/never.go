@@ -65,6 +65,18 @@ func (n NeverBan) Overlapping(p netip.Prefix) (Protected, bool) {
 	return Protected{}, false
 }
 
+// Protects returns a member that holds all of p.
+func (n NeverBan) Protects(p netip.Prefix) (Protected, bool) {
+	for _, set := range []NeverBan{unbannable, n} {
+		for _, m := range set {
+			if m.Prefix.Bits() <= p.Bits() && m.Prefix.Overlaps(p) {
+				return m, true
+			}
+		}
+	}
+	return Protected{}, false
+}
+
 // Targets returns the prefixes to block for a ban: its own, or, where that
 // holds protected addresses too, only those of the offenders that are not
 // protected themselves. With none left the ban stands without a route.

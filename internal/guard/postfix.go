@@ -61,8 +61,9 @@ func ReadPostfix(cache []byte) (p Postfix, fresh []byte, err error) {
 		return old.Postfix, nil, nil
 	}
 	now.Postfix, err = askPostconf()
-	if errors.Is(err, exec.ErrNotFound) {
-		return Postfix{}, nil, nil
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(failed.Stderr)))
 	}
 	if err != nil {
 		return old.Postfix, nil, fmt.Errorf("asking postconf for Postfix's settings: %w", err)

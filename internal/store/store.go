@@ -46,11 +46,8 @@ func (s *Store) Lock(patience time.Duration) (unlock func(), err error) {
 	if errors.Is(err, fs.ErrExist) {
 		f, err = os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("opening lock: %w (installing smtpban makes the directory of its state)", err)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("opening lock: %w", err)
+		return nil, fmt.Errorf("opening lock: %w", hint(err))
 	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -150,18 +147,31 @@ func (s *Store) Scratch() (scratch *Store, remove func(), err error) {
 func (s *Store) open(readOnly bool) (*bolt.DB, error) {
 	// bbolt would create a missing file, and take an empty one for a new one.
 	if info, err := os.Stat(s.path); err != nil {
-		return nil, fmt.Errorf("opening state: %w", err)
+		return nil, fmt.Errorf("opening state: %w", hint(err))
 	} else if info.Size() == 0 {
-		return nil, fmt.Errorf("opening state %s: the file is empty, so it was damaged; move it away to start anew", s.path)
+		return nil, fmt.Errorf("opening state %s: the file is empty, so it was damaged (move it away: the next run makes the bans again that the journal still tells of, but not those made or lifted by hand)", s.path)
 	}
 	db, err := bolt.Open(s.path, 0o600, &bolt.Options{ReadOnly: readOnly, Timeout: busy})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		err = ErrLocked
 	}
 	if err != nil {
-		return nil, fmt.Errorf("opening state %s: %w", s.path, err)
+		return nil, fmt.Errorf("opening state %s: %w", s.path, hint(err))
 	}
 	return db, nil
+}
+
+// hint adds to an error of the file system or of bbolt what to do about it.
+func hint(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w (run as root; the units run as smtpban, who must own it)", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w (installing smtpban makes the directory of its state)", err)
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
+		return fmt.Errorf("%w (move it away: the next run makes the bans again that the journal still tells of, but not those made or lifted by hand)", err)
+	}
+	return err
 }
 
 // create makes an empty store if there is none. It appears under its name only
