@@ -34,17 +34,28 @@ func (a *app) expire() error {
 }
 
 // tidy forgets the clients and ended bans that no longer matter.
+// A client is kept for the next report, weekly at least, even if its tally is
+// over.
 func tidy(p pass.Pass) error {
+	due := func(c ban.Client) time.Time {
+		if reported := c.Last.Add(reportMemory); reported.After(p.Policy.Due(c)) {
+			return reported
+		}
+		return p.Policy.Due(c)
+	}
+	old := p.Now.Add(-min(p.Policy.Forget, maxAge))
 	return p.Store.Update(func(tx *store.Tx) error {
-		if _, err := tx.Forget(p.Now, func(c ban.Client) time.Time { return p.Policy.Due(c) }); err != nil {
+		if _, err := tx.Forget(p.Now, due); err != nil {
 			return err
 		}
-		return tx.PruneHistory(p.Now.Add(-min(p.Policy.Forget, maxHistoryAge)))
+		return errors.Join(tx.PruneHistory(old), tx.PrunePardons(old))
 	})
 }
 
-// maxHistoryAge is how long ended bans are kept, even where forget is longer.
-const maxHistoryAge = 365 * 24 * time.Hour
+const (
+	reportMemory = 8 * 24 * time.Hour
+	maxAge       = 365 * 24 * time.Hour // of ended bans and pardons, even where forget is longer
+)
 
 // anchor moves the position in a quiet journal to its newest entry. Otherwise
 // the last entry of Postfix would one day be vacuumed, and look like a gap.

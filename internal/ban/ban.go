@@ -6,6 +6,7 @@ package ban
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -51,6 +52,34 @@ type Ban struct {
 
 // Active reports whether the ban is in force at now.
 func (b Ban) Active(now time.Time) bool { return now.Before(b.Until) }
+
+// maxOthers bounds the addresses that are remembered of one network.
+const maxOthers = 256
+
+// Evidence is what a ban rests on.
+type Evidence struct {
+	Hits   []Hit        // those that caused it, newest first
+	Others []netip.Addr // further addresses that attacked from the prefix since
+}
+
+// Offenders returns the addresses that attacked.
+func (e Evidence) Offenders() []netip.Addr {
+	offenders := slices.Clone(e.Others)
+	for _, h := range e.Hits {
+		offenders = append(offenders, h.Address)
+	}
+	return offenders
+}
+
+// Add remembers an address that attacked, if it is new and there is room, and
+// reports whether it did.
+func (e *Evidence) Add(a netip.Addr) bool {
+	if len(e.Others) >= maxOthers || slices.Contains(e.Offenders(), a) {
+		return false
+	}
+	e.Others = append(e.Others, a)
+	return true
+}
 
 // Enforcer holds the prefixes that are really blocked: in production the
 // kernel's route table.

@@ -54,12 +54,14 @@ func (p Pass) prolong(tx *store.Tx, b ban.Ban) (ban.Ban, error) {
 }
 
 // Unban ends every ban in force that shares an address with one of the prefixes
-// and forgives the clients known in them, and the one that a prefix stands for:
-// their tallies are cleared, and nothing that they did up to now counts any
-// more. It returns the bans it ended.
+// and forgives the clients in them: their tallies are cleared, and nothing that
+// they did up to now counts any more. It returns the bans it ended.
 func (p Pass) Unban(prefixes ...netip.Prefix) (ended []ban.Ban, err error) {
 	err = p.Store.Update(func(tx *store.Tx) error {
 		if ended, err = p.endOverlapping(tx, prefixes); err != nil {
+			return err
+		}
+		if err := p.pardonNetworks(tx, prefixes); err != nil {
 			return err
 		}
 		clients, err := p.clientsIn(tx, prefixes)
@@ -92,6 +94,20 @@ func (p Pass) endOverlapping(tx *store.Tx, prefixes []netip.Prefix) (ended []ban
 		}
 	}
 	return ended, nil
+}
+
+// pardonNetworks remembers the prefixes that hold many clients, for those not
+// known yet.
+func (p Pass) pardonNetworks(tx *store.Tx, prefixes []netip.Prefix) error {
+	for _, prefix := range prefixes {
+		if p.Policy.Client(prefix.Addr()).Bits() <= prefix.Bits() {
+			continue
+		}
+		if err := tx.PutPardon(store.Pardon{Prefix: prefix, Until: p.Now}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // clientsIn returns the clients to forgive: those known in the prefixes and, so

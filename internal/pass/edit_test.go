@@ -51,7 +51,7 @@ func TestProlongingABanKeepsWhatIsKnownOfIt(t *testing.T) {
 	want.Until, want.Count = at(100), 2
 	want.Origin, want.Reason = ban.OriginManual, "enough"
 	check(t, want, m.ban(at(31), manual("203.0.113.9/32", 31, 100, "enough")))
-	if n := len(m.state().Evidence[want.Prefix]); n != 5 {
+	if n := len(m.state().Evidence[want.Prefix].Hits); n != 5 {
 		t.Errorf("%d hits are left of the evidence, want 5", n)
 	}
 }
@@ -214,4 +214,17 @@ func TestBanAndUnbanRememberWhenTheStateChanged(t *testing.T) {
 	check(t, at(1), m.lastCommit())
 	m.unban(at(3), "203.0.113.9/32")
 	check(t, at(3), m.lastCommit())
+}
+
+func TestUnbanOfANetworkPardonsAlsoThoseNotReadYet(t *testing.T) {
+	log := failures("203.0.113.9", 0, 0, 0, 0, 0)
+	for _, network := range []string{"203.0.113.0/24", "0.0.0.0/0"} {
+		m := newMachine(t)
+		if _, err := m.at(at(1)).Unban(prefixes(network)...); err != nil {
+			t.Fatal(err)
+		}
+		check(t, []ban.Ban(nil), m.read(at(1), log).Bans)
+		later := append(slices.Clone(log), failures("203.0.113.9", 2, 2, 2, 2, 2)...)
+		check(t, []string{"203.0.113.9/32"}, banned(m.read(at(2), later).Bans))
+	}
 }

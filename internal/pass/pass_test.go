@@ -188,14 +188,14 @@ func (m *machine) update(fn func(*store.Tx) error) {
 // state is what the file says of clients and bans.
 type state struct {
 	Bans     []ban.Ban
-	Evidence map[netip.Prefix][]ban.Hit
+	Evidence map[netip.Prefix]ban.Evidence
 	Ended    []store.Ended
 	Clients  []ban.Client
 }
 
 func (m *machine) state() state {
 	m.t.Helper()
-	s := state{Evidence: map[netip.Prefix][]ban.Hit{}}
+	s := state{Evidence: map[netip.Prefix]ban.Evidence{}}
 	err := store.New(m.path).View(func(tx *store.Tx) (err error) {
 		if s.Bans, err = collect(tx.Bans()); err != nil {
 			return err

@@ -5,9 +5,6 @@ package pass
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"net/netip"
-	"slices"
 	"time"
 
 	"smtpban/internal/ban"
@@ -44,7 +41,8 @@ type Pass struct {
 
 // Read brings what is new in the input into the state: each batch of entries
 // in one transaction together with its position. If nothing is new it writes
-// nothing. On an error, what was read before it is kept.
+// nothing. On an error of the input, what was read before it is
+// kept.
 func (p Pass) Read(in journal.Input) (Read, error) {
 	var (
 		total  Read
@@ -58,9 +56,12 @@ func (p Pass) Read(in journal.Input) (Read, error) {
 			return err
 		}
 		bans, err := p.commit(events, positions)
+		if err != nil {
+			return err
+		}
 		total.Bans = append(total.Bans, bans...)
 		events, batch, begin = events[:0], 0, time.Now()
-		return err
+		return nil
 	}
 	for e, err := range in.Entries() {
 		var gap *journal.Gap
@@ -102,7 +103,10 @@ func (p Pass) commit(events []ban.Event, positions journal.Positions) (bans []ba
 		return nil, nil
 	}
 	err = p.Store.Update(func(tx *store.Tx) error {
-		l := ledger{policy: p.Policy, tx: tx, clients: map[netip.Prefix]*ban.Client{}, bans: map[netip.Prefix]*sentence{}}
+		l, err := openLedger(p.Policy, tx)
+		if err != nil {
+			return err
+		}
 		for _, e := range events {
 			if err := l.add(e); err != nil {
 				return err
@@ -140,105 +144,4 @@ func Positions(s *store.Store) (journal.Positions, error) {
 		return nil
 	})
 	return positions, err
-}
-
-// ledger holds the clients and bans that a batch touches.
-type ledger struct {
-	policy  ban.Policy
-	tx      *store.Tx
-	clients map[netip.Prefix]*ban.Client
-	bans    map[netip.Prefix]*sentence
-}
-
-// sentence is a ban that may change before it is written.
-type sentence struct {
-	ban.Ban
-	evidence []ban.Hit // of a new ban
-	isNew    bool
-	changed  bool
-}
-
-func (l *ledger) add(e ban.Event) error {
-	prefix := l.policy.Client(e.Address)
-	c, ok := l.clients[prefix]
-	if !ok {
-		known, err := l.tx.Client(prefix)
-		if err != nil {
-			return err
-		}
-		c = &known
-		l.clients[prefix] = c
-	}
-	verdict, b, hits := l.policy.Add(c, e)
-	switch verdict {
-	case ban.Within:
-		s, err := l.current(prefix)
-		if err != nil {
-			return err
-		}
-		if s != nil {
-			// Not c.Failures: a late event may find the client at another tally.
-			s.Failures++
-			s.changed = true
-		}
-	case ban.Banned:
-		if err := l.retire(prefix); err != nil {
-			return err
-		}
-		l.bans[prefix] = &sentence{Ban: b, evidence: hits, isNew: true, changed: true}
-	}
-	return nil
-}
-
-// current returns the latest ban on the prefix, nil if there is none.
-func (l *ledger) current(prefix netip.Prefix) (*sentence, error) {
-	if s, ok := l.bans[prefix]; ok {
-		return s, nil
-	}
-	b, ok, err := l.tx.Ban(prefix)
-	if err != nil || !ok {
-		return nil, err
-	}
-	s := &sentence{Ban: b}
-	l.bans[prefix] = s
-	return s, nil
-}
-
-// retire moves the latest ban on the prefix, which is over, to the history.
-func (l *ledger) retire(prefix netip.Prefix) error {
-	s, err := l.current(prefix)
-	if err != nil || s == nil {
-		return err
-	}
-	return l.tx.EndBan(s.Ban, s.Until, store.Expired)
-}
-
-// write stores what changed, in order of the keys, because bbolt is slow with
-// many keys in random order, and returns the new bans that are in force.
-func (l *ledger) write(now time.Time) (bans []ban.Ban, err error) {
-	for _, prefix := range slices.SortedFunc(maps.Keys(l.clients), ban.ComparePrefix) {
-		c := l.clients[prefix]
-		if err := l.tx.PutClient(*c, l.policy.Due(*c)); err != nil {
-			return nil, err
-		}
-	}
-	for _, prefix := range slices.SortedFunc(maps.Keys(l.bans), ban.ComparePrefix) {
-		s := l.bans[prefix]
-		if !s.changed {
-			continue
-		}
-		if err := l.tx.PutBan(s.Ban); err != nil {
-			return nil, err
-		}
-		if !s.isNew {
-			continue
-		}
-		if err := l.tx.PutEvidence(prefix, s.evidence); err != nil {
-			return nil, err
-		}
-		if s.Active(now) {
-			bans = append(bans, s.Ban)
-		}
-	}
-	return bans, nil
 }

@@ -211,7 +211,7 @@ func TestEvidenceIsTheHitsThatReachedMaxretry(t *testing.T) {
 	m := newMachine(t)
 	m.read(at(31), failures("203.0.113.9", 0, 20, 28, 29, 30, 31))
 	var stamps []time.Time
-	for _, h := range m.state().Evidence[prefixes("203.0.113.9/32")[0]] {
+	for _, h := range m.state().Evidence[prefixes("203.0.113.9/32")[0]].Hits {
 		stamps = append(stamps, h.Time)
 	}
 	check(t, []time.Time{at(31), at(30), at(29), at(28), at(20)}, stamps)

@@ -165,3 +165,24 @@ func TestSettleOnADamagedStateChangesNoRoute(t *testing.T) {
 	check(t, pass.Settled{}, settled)
 	r.check(t, "203.0.113.9/32")
 }
+
+func TestANarrowedBanFollowsTheOffendersThatComeDuringIt(t *testing.T) {
+	m := newMachine(t)
+	guarded := never("2001:db8:1:2::25/128")
+	log := failures("2001:db8:1:2::a", 0, 0, 0, 0, 0)
+	m.read(at(0), log)
+	r := blocking()
+	m.settle(at(0), guarded, r)
+	r.check(t, "2001:db8:1:2::a/128")
+
+	log = append(log, failures("2001:db8:1:2::b", 1, 1)...)
+	log = append(log, failures("2001:db8:1:2::25", 1)...)
+	m.read(at(1), log)
+	m.settle(at(1), guarded, r)
+	r.check(t, "2001:db8:1:2::a/128", "2001:db8:1:2::b/128")
+
+	log = append(log, failures("2001:db8:1:2::c", 2)...)
+	m.read(at(2), log)
+	m.settle(at(2), guarded, r)
+	r.check(t, "2001:db8:1:2::a/128", "2001:db8:1:2::b/128", "2001:db8:1:2::c/128")
+}

@@ -144,6 +144,33 @@ func TestRoutesOfExpiredBansGoAlsoWhereTheDiskIsFull(t *testing.T) {
 	check(t, []int{many, 0, 0}, []int{len(freed.Expired), freed.Added, freed.Deleted})
 }
 
+func TestBansThatCouldNotBeKeptAreNotTold(t *testing.T) {
+	needsRoot(t)
+	m := newMachine(t)
+	var log tape
+	for i := range 1000 {
+		log = append(log, failures(nth(i).Addr().String(), 0, 0, 0, 0, 0)...)
+	}
+	var (
+		full, freed pass.Read
+		failed      error
+	)
+	onOwnThread(t, func() error {
+		dir := filepath.Dir(m.path)
+		if err := errors.Join(smallDisk(dir), m.at(at(0)).Store.Update(putBans(1)), fill(dir)); err != nil {
+			return err
+		}
+		full, failed = m.at(at(1)).Read(&input{tape: log})
+		err := os.Remove(filepath.Join(dir, "filler"))
+		if err == nil {
+			freed, err = m.at(at(1)).Read(&input{tape: log})
+		}
+		return err
+	})
+	check(t, syscall.ENOSPC, failed)
+	check(t, []int{0, 1000}, []int{len(full.Bans), len(freed.Bans)})
+}
+
 // putBans stores n bans from hour 0 to 24.
 func putBans(n int) func(*store.Tx) error {
 	return func(tx *store.Tx) error {

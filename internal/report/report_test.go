@@ -63,7 +63,7 @@ func newStore(t *testing.T, clients []ban.Client, bans []ban.Ban) *store.Store {
 			}
 			first := ban.Hit{Event: ban.Event{Address: b.Prefix.Addr()}, Weight: 1}
 			second := ban.Hit{Event: ban.Event{Address: b.Prefix.Addr().Next()}, Weight: 1}
-			if err := tx.PutEvidence(b.Prefix, []ban.Hit{second, first}); err != nil {
+			if err := tx.PutEvidence(b.Prefix, ban.Evidence{Hits: []ban.Hit{second, first}}); err != nil {
 				return err
 			}
 		}

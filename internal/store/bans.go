@@ -33,26 +33,22 @@ func (t *Tx) PutBan(b ban.Ban) error {
 	return t.put(bucketBans, prefixKey(b.Prefix), encodeBan(b))
 }
 
-// PutEvidence records the hits that caused the ban on prefix.
-func (t *Tx) PutEvidence(prefix netip.Prefix, hits []ban.Hit) error {
-	e := newEncoder()
-	e.hits(hits)
-	return t.put(bucketEvidence, prefixKey(prefix), e.seal())
+// PutEvidence records what the ban on prefix rests on.
+func (t *Tx) PutEvidence(prefix netip.Prefix, evidence ban.Evidence) error {
+	return t.put(bucketEvidence, prefixKey(prefix), encodeEvidence(evidence))
 }
 
-// Evidence returns the hits that caused the ban on prefix, none for a manual
-// one.
-func (t *Tx) Evidence(prefix netip.Prefix) ([]ban.Hit, error) {
+// Evidence returns what the ban on prefix rests on, nothing for a manual one.
+func (t *Tx) Evidence(prefix netip.Prefix) (ban.Evidence, error) {
 	v := t.get(bucketEvidence, prefixKey(prefix))
 	if v == nil {
-		return nil, nil
+		return ban.Evidence{}, nil
 	}
-	d := newDecoder(v)
-	hits := d.hits()
-	if err := d.finish(); err != nil {
-		return nil, fmt.Errorf("evidence against %s: %w", prefix, err)
+	evidence, err := decodeEvidence(v)
+	if err != nil {
+		return ban.Evidence{}, fmt.Errorf("evidence against %s: %w", prefix, err)
 	}
-	return hits, nil
+	return evidence, nil
 }
 
 // Targets returns the prefixes that are to be blocked for a ban: its own, or, if
@@ -61,15 +57,11 @@ func (t *Tx) Targets(b ban.Ban, never ban.NeverBan) ([]netip.Prefix, error) {
 	if _, overlaps := never.Overlapping(b.Prefix); !overlaps {
 		return []netip.Prefix{b.Prefix}, nil
 	}
-	hits, err := t.Evidence(b.Prefix)
+	evidence, err := t.Evidence(b.Prefix)
 	if err != nil {
 		return nil, err
 	}
-	offenders := make([]netip.Addr, 0, len(hits))
-	for _, h := range hits {
-		offenders = append(offenders, h.Address)
-	}
-	return never.Targets(b.Prefix, offenders), nil
+	return never.Targets(b.Prefix, evidence.Offenders()), nil
 }
 
 // How a ban ended.

@@ -238,6 +238,25 @@ func (d *decoder) ban(prefix netip.Prefix) ban.Ban {
 	return b
 }
 
+func encodeEvidence(x ban.Evidence) []byte {
+	e := newEncoder()
+	e.hits(x.Hits)
+	e.uint(uint64(len(x.Others)))
+	for _, a := range x.Others {
+		e.addr(a)
+	}
+	return e.seal()
+}
+
+func decodeEvidence(value []byte) (ban.Evidence, error) {
+	d := newDecoder(value)
+	x := ban.Evidence{Hits: d.hits()}
+	for range d.count() {
+		x.Others = append(x.Others, d.addr())
+	}
+	return x, d.finish()
+}
+
 func encodeBan(b ban.Ban) []byte {
 	e := newEncoder()
 	e.ban(b)

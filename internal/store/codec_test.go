@@ -105,11 +105,9 @@ func TestKeysAreOrderedAsThePrefixesAre(t *testing.T) {
 // values are sealed samples of each kind of value.
 func values() [][]byte {
 	s := sample()
-	e := newEncoder()
-	e.hits(s.Evidence[s.Bans[1].Prefix])
 	at := newEncoder()
 	at.time(s.Commit)
-	return [][]byte{encodeClient(s.Clients[0]), encodeClient(s.Clients[1]), encodeBan(s.Bans[0]), encodeEnded(s.History[1]), e.seal(), at.seal()}
+	return [][]byte{encodeClient(s.Clients[0]), encodeClient(s.Clients[1]), encodeBan(s.Bans[0]), encodeEnded(s.History[1]), encodeEvidence(s.Evidence[s.Bans[2].Prefix]), at.seal()}
 }
 
 // decodeAll tries the value as each kind, and returns the errors of all.
@@ -118,11 +116,10 @@ func decodeAll(value []byte) []error {
 	_, client := decodeClient(append([]byte{ruleDefault}, key...), value)
 	_, sentence := decodeBan(key, value)
 	_, ended := decodeEnded(append(make([]byte, 8), key...), value)
-	hits := newDecoder(value)
-	hits.hits()
+	_, evidence := decodeEvidence(value)
 	at := newDecoder(value)
 	at.time()
-	return []error{client, sentence, ended, hits.finish(), at.finish()}
+	return []error{client, sentence, ended, evidence, at.finish()}
 }
 
 func TestEveryFlippedBitAndEveryCutIsDamage(t *testing.T) {

@@ -16,7 +16,8 @@ type content struct {
 	Clients   []ban.Client
 	Due       map[netip.Prefix]time.Time // whole hours
 	Bans      []ban.Ban
-	Evidence  map[netip.Prefix][]ban.Hit
+	Evidence  map[netip.Prefix]ban.Evidence
+	Pardons   []Pardon
 	History   []Ended
 	Commit    time.Time
 	Report    time.Time
@@ -37,8 +38,11 @@ func (c content) put(tx *Tx) error {
 	for _, b := range c.Bans {
 		errs = append(errs, tx.PutBan(b))
 	}
-	for prefix, hits := range c.Evidence {
-		errs = append(errs, tx.PutEvidence(prefix, hits))
+	for prefix, evidence := range c.Evidence {
+		errs = append(errs, tx.PutEvidence(prefix, evidence))
+	}
+	for _, pardon := range c.Pardons {
+		errs = append(errs, tx.PutPardon(pardon))
 	}
 	for name, value := range c.Settings {
 		errs = append(errs, tx.PutSetting(name, value))
@@ -51,7 +55,7 @@ func load(t testing.TB, s *Store, settings ...string) content {
 	t.Helper()
 	c := content{
 		Due:      map[netip.Prefix]time.Time{},
-		Evidence: map[netip.Prefix][]ban.Hit{},
+		Evidence: map[netip.Prefix]ban.Evidence{},
 		Settings: map[string][]byte{},
 	}
 	view(t, s, func(tx *Tx) (err error) {
@@ -77,6 +81,8 @@ func load(t testing.TB, s *Store, settings ...string) content {
 			}
 			c.History = append(c.History, x)
 		}
+		c.Pardons, err = tx.Pardons()
+		failed(err)
 		c.Commit, err = tx.LastCommit()
 		failed(err)
 		c.Report, err = tx.LastReport()
@@ -110,7 +116,7 @@ func load(t testing.TB, s *Store, settings ...string) content {
 var empty = content{
 	Positions: map[[16]byte][]byte{},
 	Due:       map[netip.Prefix]time.Time{},
-	Evidence:  map[netip.Prefix][]ban.Hit{},
+	Evidence:  map[netip.Prefix]ban.Evidence{},
 	Settings:  map[string][]byte{},
 }
 
@@ -139,7 +145,11 @@ func sample() content {
 			{Prefix: four, Class: ban.SASLAuth, Failures: 7, Start: at(2), Until: at(50), Count: 2, Origin: ban.OriginJournal},
 			{Prefix: six, Class: 200, Failures: 5, Start: at(1), Until: ban.Forever, Count: 64, Origin: ban.OriginJournal},
 		},
-		Evidence: map[netip.Prefix][]ban.Hit{four: {hit(at(2)), hit(at(1.5))}, six: {bare}},
+		Evidence: map[netip.Prefix]ban.Evidence{
+			four: {Hits: []ban.Hit{hit(at(2)), hit(at(1.5))}},
+			six:  {Hits: []ban.Hit{bare}, Others: []netip.Addr{netip.MustParseAddr("2001:db8:1::26"), netip.MustParseAddr("2001:db8:1::27")}},
+		},
+		Pardons: []Pardon{{netip.MustParsePrefix("192.0.2.0/24"), at(-7)}, {netip.MustParsePrefix("::/0"), at(-6)}},
 		History: []Ended{
 			{Ban: ban.Ban{Prefix: six, Class: ban.SASLAuth, Failures: 5, Start: at(-90), Until: at(-66), Count: 1, Origin: ban.OriginJournal}, At: at(-66), How: Expired},
 			{Ban: ban.Ban{Prefix: four, Start: at(-60), Until: ban.Forever, Count: 1, Origin: ban.OriginManual, Reason: "mistake"}, At: at(-50), How: Unbanned},

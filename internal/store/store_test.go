@@ -104,7 +104,7 @@ func TestPuttingAgainReplaces(t *testing.T) {
 	delete(want.Positions, [16]byte{15: 2})
 	want.Clients[0] = ban.Client{Prefix: want.Clients[0].Prefix, Failures: 1}
 	want.Bans[0].Until = ban.Forever
-	want.Evidence[want.Bans[1].Prefix] = []ban.Hit{hit(at(9))}
+	want.Evidence[want.Bans[1].Prefix] = ban.Evidence{Hits: []ban.Hit{hit(at(9))}}
 	want.Commit, want.Report = at(30), at(31)
 	want.Settings["none"] = []byte("some")
 	want.History = append(want.History, Ended{want.Bans[2], at(30), Expired})
@@ -112,7 +112,7 @@ func TestPuttingAgainReplaces(t *testing.T) {
 		return errors.Join(
 			tx.PutPosition([16]byte{1}, []byte("further")), tx.DeletePosition([16]byte{15: 2}),
 			tx.PutClient(want.Clients[0], at(999)), // indexed already: looked at when it was to be
-			tx.PutBan(want.Bans[0]), tx.PutEvidence(want.Bans[1].Prefix, []ban.Hit{hit(at(9))}),
+			tx.PutBan(want.Bans[0]), tx.PutEvidence(want.Bans[1].Prefix, ban.Evidence{Hits: []ban.Hit{hit(at(9))}}),
 			tx.PutLastCommit(at(30)), tx.PutLastReport(at(31)), tx.PutSetting("none", []byte("some")),
 			tx.EndBan(want.Bans[2], at(30), Expired))
 	})

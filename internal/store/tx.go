@@ -14,8 +14,9 @@ var (
 	bucketClients   = []byte("clients")   // rule, prefix -> ban.Client
 	bucketDue       = []byte("due")       // hour, rule, prefix -> when to look whether a client can be forgotten
 	bucketBans      = []byte("bans")      // prefix -> ban.Ban
-	bucketEvidence  = []byte("evidence")  // prefix -> the hits that caused the ban
+	bucketEvidence  = []byte("evidence")  // prefix -> ban.Evidence
 	bucketHistory   = []byte("history")   // end, prefix -> Ended
+	bucketPardons   = []byte("pardons")   // prefix -> up to when nothing counts
 	bucketSettings  = []byte("settings")  // name -> what other programs' configuration said, opaque here
 
 	keySchema = []byte("schema")

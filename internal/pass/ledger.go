@@ -1,0 +1,137 @@
+package pass
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"smtpban/internal/ban"
+	"smtpban/internal/store"
+)
+
+// ledger holds the clients and bans that a batch touches.
+type ledger struct {
+	policy  ban.Policy
+	tx      *store.Tx
+	pardons []store.Pardon
+	clients map[netip.Prefix]*ban.Client
+	bans    map[netip.Prefix]*sentence
+}
+
+// sentence is a ban that may change before it is written.
+type sentence struct {
+	ban.Ban
+	evidence ban.Evidence // of a single address only while the ban is new
+	isNew    bool
+	changed  bool
+}
+
+func openLedger(policy ban.Policy, tx *store.Tx) (*ledger, error) {
+	pardons, err := tx.Pardons()
+	return &ledger{
+		policy: policy, tx: tx, pardons: pardons,
+		clients: map[netip.Prefix]*ban.Client{}, bans: map[netip.Prefix]*sentence{},
+	}, err
+}
+
+func (l *ledger) add(e ban.Event) error {
+	if slices.ContainsFunc(l.pardons, func(p store.Pardon) bool { return p.Covers(e) }) {
+		return nil
+	}
+	prefix := l.policy.Client(e.Address)
+	c, ok := l.clients[prefix]
+	if !ok {
+		known, err := l.tx.Client(prefix)
+		if err != nil {
+			return err
+		}
+		c = &known
+		l.clients[prefix] = c
+	}
+	verdict, b, hits := l.policy.Add(c, e)
+	switch verdict {
+	case ban.Within:
+		return l.within(prefix, e)
+	case ban.Banned:
+		if err := l.retire(prefix); err != nil {
+			return err
+		}
+		l.bans[prefix] = &sentence{Ban: b, evidence: ban.Evidence{Hits: hits}, isNew: true, changed: true}
+	}
+	return nil
+}
+
+// within counts a failure during a ban. Where the ban is of a network, its
+// further addresses are remembered: if somebody in it is protected, only
+// offenders are blocked.
+func (l *ledger) within(prefix netip.Prefix, e ban.Event) error {
+	s, err := l.current(prefix)
+	if err != nil || s == nil {
+		return err
+	}
+	// Not the client's count: a late event may find it at another tally.
+	s.Failures++
+	s.changed = true
+	if !prefix.IsSingleIP() {
+		s.evidence.Add(e.Address)
+	}
+	return nil
+}
+
+// current returns the latest ban on the prefix, nil if there is none.
+func (l *ledger) current(prefix netip.Prefix) (*sentence, error) {
+	if s, ok := l.bans[prefix]; ok {
+		return s, nil
+	}
+	b, ok, err := l.tx.Ban(prefix)
+	if err != nil || !ok {
+		return nil, err
+	}
+	s := &sentence{Ban: b}
+	if !prefix.IsSingleIP() {
+		if s.evidence, err = l.tx.Evidence(prefix); err != nil {
+			return nil, err
+		}
+	}
+	l.bans[prefix] = s
+	return s, nil
+}
+
+// retire moves the latest ban on the prefix, which is over, to the history.
+func (l *ledger) retire(prefix netip.Prefix) error {
+	s, err := l.current(prefix)
+	if err != nil || s == nil {
+		return err
+	}
+	return l.tx.EndBan(s.Ban, s.Until, store.Expired)
+}
+
+// write stores what changed, in order of the keys, because bbolt is slow with
+// many keys in random order, and returns the new bans that are in force.
+func (l *ledger) write(now time.Time) (bans []ban.Ban, err error) {
+	for _, prefix := range slices.SortedFunc(maps.Keys(l.clients), ban.ComparePrefix) {
+		c := l.clients[prefix]
+		if err := l.tx.PutClient(*c, l.policy.Due(*c)); err != nil {
+			return nil, err
+		}
+	}
+	for _, prefix := range slices.SortedFunc(maps.Keys(l.bans), ban.ComparePrefix) {
+		s := l.bans[prefix]
+		if !s.changed {
+			continue
+		}
+		if err := l.tx.PutBan(s.Ban); err != nil {
+			return nil, err
+		}
+		if s.isNew || !prefix.IsSingleIP() {
+			if err := l.tx.PutEvidence(prefix, s.evidence); err != nil {
+				return nil, err
+			}
+		}
+		if s.isNew && s.Active(now) {
+			bans = append(bans, s.Ban)
+		}
+	}
+	return bans, nil
+}
