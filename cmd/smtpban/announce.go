@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"smtpban/internal/ban"
 	"smtpban/internal/journal"
@@ -102,21 +104,27 @@ func fields(b ban.Ban, id string) map[string]string {
 
 // announceSettled tells what changed in the kernel, and returns an error for
 // what could not be changed. A route of somebody else's, or a family that the
-// kernel has not, is no failure of the run, and only worth a line where worth
-// says so: it will be the same in every run to come.
-func (a *app) announceSettled(s pass.Settled, worth func(pass.Failure) bool) error {
+// kernel has not, is no failure of the run, and only worth a line where it is
+// about one of the prefixes: it will be the same in every run to come.
+func (a *app) announceSettled(s pass.Settled, about []netip.Prefix) error {
 	a.announceEnded(s.Expired, "its time is over")
 	if s.Added+s.Deleted > 0 && !a.dryRun {
 		a.log.info("%d routes added, %d deleted", s.Added, s.Deleted)
 	}
-	var failed []pass.Failure
+	var failed, told []pass.Failure
 	for _, f := range s.Failed {
 		switch {
 		case !errors.Is(f.Err, route.ErrForeign) && !errors.Is(f.Err, route.ErrNoIPv6):
 			failed = append(failed, f)
-		case worth(f):
-			a.log.warn("%s is not blocked: %v", f.Prefix, f.Err)
+		case slices.ContainsFunc(about, f.Prefix.Overlaps):
+			told = append(told, f)
 		}
+	}
+	for _, f := range told[:min(len(told), maxLines)] {
+		a.log.warn("%s has no route of ours: %v", f.Prefix, f.Err)
+	}
+	if len(told) > maxLines {
+		a.log.warn("and %d more have none", len(told)-maxLines)
 	}
 	if len(failed) == 0 {
 		return nil

@@ -107,7 +107,7 @@ func (a *app) state(cfg config.Config) *store.Store {
 func (a *app) begin(cfg config.Config) (p pass.Pass, end func(), err error) {
 	s := a.state(cfg)
 	switch {
-	case a.dryRun && a.input.given() && a.statePath == "":
+	case a.elsewhere():
 		s, end, err = store.Empty()
 	case a.dryRun:
 		s, end, err = s.Scratch()
@@ -122,6 +122,10 @@ func (a *app) begin(cfg config.Config) (p pass.Pass, end func(), err error) {
 	a.log.audit = !a.dryRun && a.statePath == ""
 	return pass.Pass{Store: s, Policy: cfg.Policy, Now: a.now}, end, nil
 }
+
+// elsewhere reports whether this is a dry run over another machine's log, which
+// has nothing to do with the bans and routes of this one.
+func (a *app) elsewhere() bool { return a.dryRun && a.input.given() && a.statePath == "" }
 
 // parsePrefix reads an address or prefix of the command line. An address stands
 // for itself alone.

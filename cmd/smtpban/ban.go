@@ -57,7 +57,7 @@ func (a *app) ban(args []string, length, reason string) error {
 		if span == 0 {
 			span = cfg.Policy.BanTime
 		}
-		prefixes, err := bannable(args, cfg.Policy, k.never)
+		prefixes, err := bannable(args, cfg.Policy, k.Never)
 		if err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func (a *app) ban(args []string, length, reason string) error {
 			}
 			a.log.notice(fmt.Sprintf("%s %s %s%s", a.would("banned", "ban"), b.Prefix, until(b), longer), fields(b, idBanned))
 		}
-		return a.settle(p, k)
+		return a.settle(p, k, prefixes...)
 	})
 }
 

@@ -3,12 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"net/netip"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"smtpban/internal/ban"
 	"smtpban/internal/config"
 	"smtpban/internal/pass"
 )
@@ -36,15 +35,15 @@ func (a *app) block() error {
 		if err != nil && a.input.given() && read.Entries == 0 {
 			return err // what a mistyped name leads to must not reach the routes
 		}
-		a.announceBans(read.Bans, k.never)
+		a.announceBans(read.Bans, k.Never)
 		if a.dryRun && len(read.Bans) == 0 { // silence would look like a failure to look
 			a.log.notice(fmt.Sprintf("%d new entries, %d of them failures: nobody to ban", read.Entries, read.Events), nil)
 		}
-		settled, settleErr := p.Settle(k.never, a.enforcer(k), false)
-		isNew := func(f pass.Failure) bool {
-			return slices.ContainsFunc(read.Bans, func(b ban.Ban) bool { return b.Prefix.Overlaps(f.Prefix) })
+		var fresh []netip.Prefix
+		for _, b := range read.Bans {
+			fresh = append(fresh, b.Prefix)
 		}
-		return errors.Join(err, settleErr, a.announceSettled(settled, isNew))
+		return errors.Join(err, a.settle(p, k, fresh...))
 	})
 }
 
@@ -77,21 +76,26 @@ func (a *app) read(cfg config.Config, p pass.Pass, k *kernel) (pass.Read, error)
 	if err != nil {
 		return pass.Read{}, err
 	}
-	in, err := a.openInput(cfg, k.postfix, from, false)
+	uid, err := a.trusted(cfg, k.postfix)
+	if err != nil {
+		return pass.Read{}, err
+	}
+	in, err := a.openInput(cfg, uid, from, false)
 	if err != nil {
 		return pass.Read{}, err
 	}
 	defer in.Close()
 	read, err := p.Read(in)
-	if err == nil && read.Entries == 0 && len(from) == 0 {
-		err = onlyForeign(in)
+	if err == nil {
+		err = k.learn(in, uid)
 	}
 	a.explainPosition(from, read)
 	return read, errors.Join(err, a.gapError(read.Gaps))
 }
 
-// settle draws the routes after the state and tells everything about it.
-func (a *app) settle(p pass.Pass, k *kernel) error {
-	settled, err := p.Settle(k.never, a.enforcer(k), false)
-	return errors.Join(err, a.announceSettled(settled, func(pass.Failure) bool { return true }))
+// settle draws the routes after the state, and tells of those that stand against
+// somebody else's where they are about the prefixes.
+func (a *app) settle(p pass.Pass, k *kernel, about ...netip.Prefix) error {
+	settled, err := p.Settle(k.Never, a.enforcer(k), false)
+	return errors.Join(err, a.announceSettled(settled, about))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,6 +12,7 @@ import (
 
 	"smtpban/internal/ban"
 	"smtpban/internal/config"
+	"smtpban/internal/guard"
 )
 
 func newCheckCommand(a *app) *cobra.Command {
@@ -23,13 +25,14 @@ func newCheckCommand(a *app) *cobra.Command {
 			if err != nil || a.log.quiet {
 				return err
 			}
-			return describe(a.stdout, cfg)
+			postfix, _, err := guard.ReadPostfix(nil)
+			return errors.Join(describe(a.stdout, cfg, postfix), err)
 		},
 	}
 }
 
 // describe prints what the configuration means, in words.
-func describe(w io.Writer, cfg config.Config) error {
+func describe(w io.Writer, cfg config.Config, postfix guard.Postfix) error {
 	p := cfg.Policy
 	lines := []string{
 		"The configuration is valid.",
@@ -40,6 +43,9 @@ func describe(w io.Writer, cfg config.Config) error {
 	lines = append(lines, describeWeights(p)...)
 	if len(p.IgnoreIP) > 0 {
 		lines = append(lines, "Never banned, besides what this machine needs itself: "+join(p.IgnoreIP)+".")
+	}
+	if len(postfix.Unread) > 0 {
+		lines = append(lines, "Of Postfix's settings these can't be read; list in ignoreip whom they stand for: "+strings.Join(postfix.Unread, "; ")+".")
 	}
 	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
 	return err

@@ -68,7 +68,11 @@ func (a *app) anchor(cfg config.Config, p pass.Pass, k *kernel) error {
 	if err != nil {
 		return err
 	}
-	in, err := a.openInput(cfg, k.postfix, from, true)
+	uid, err := a.trusted(cfg, k.postfix)
+	if err != nil {
+		return err
+	}
+	in, err := a.openInput(cfg, uid, from, true)
 	if err != nil {
 		return err
 	}
@@ -76,6 +80,9 @@ func (a *app) anchor(cfg config.Config, p pass.Pass, k *kernel) error {
 	reader, ok := in.(*sd.Reader)
 	if !ok {
 		return nil
+	}
+	if uid != k.UID { // whose journal was not read yet: its positions are not to be moved
+		return onlyForeign(in)
 	}
 	for _, err := range reader.Entries() {
 		var gap *journal.Gap

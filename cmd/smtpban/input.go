@@ -67,18 +67,23 @@ func (a *app) checkInput() error {
 	return nil
 }
 
+// trusted returns the uid whose entries count; 0 for a maillog, which does not
+// say who wrote a line.
+func (a *app) trusted(cfg config.Config, postfix guard.Postfix) (int, error) {
+	if a.input.maillog != "" {
+		return 0, nil
+	}
+	return trustedUID(a.input.postfixUser, cfg.Journal.PostfixUser, postfix.MailOwner)
+}
+
 // openInput opens what is to be read, after the given positions.
-func (a *app) openInput(cfg config.Config, postfix guard.Postfix, from journal.Positions, anchor bool) (journal.Input, error) {
+func (a *app) openInput(cfg config.Config, uid int, from journal.Positions, anchor bool) (journal.Input, error) {
 	if a.input.maillog != "" {
 		file, err := a.openFile(a.input.maillog)
 		if err != nil {
 			return nil, fmt.Errorf("opening maillog: %w", err)
 		}
 		return closing{journal.OpenMaillog(file, a.now, time.Local, from), file}, nil
-	}
-	uid, err := trustedUID(a.input.postfixUser, cfg.Journal.PostfixUser, postfix.MailOwner)
-	if err != nil {
-		return nil, err
 	}
 	if a.input.entries != "" {
 		file, err := a.openFile(a.input.entries)
@@ -128,6 +133,22 @@ func trustedUID(names ...string) (int, error) {
 		return 0, configError{fmt.Errorf("whose entries count? there is no user %q here; give Postfix's mail_owner, or its uid, with --postfix-user or as postfix_user in [journal]", name)}
 	}
 	return strconv.Atoi(u.Uid)
+}
+
+// learn remembers whose entries were read. Where it is somebody else than last
+// time and had nothing to say, it returns an error if others had.
+func (k *kernel) learn(in journal.Input, uid int) error {
+	positions, err := in.Positions()
+	if err != nil {
+		return err
+	}
+	if len(positions) == 0 && uid != k.UID {
+		return onlyForeign(in)
+	}
+	if len(positions) > 0 {
+		k.UID = uid
+	}
+	return nil
 }
 
 // onlyForeign returns an error if the journal has entries that look like

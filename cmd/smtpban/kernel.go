@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"smtpban/internal/ban"
 	"smtpban/internal/config"
 	"smtpban/internal/guard"
+	"smtpban/internal/report"
 	"smtpban/internal/route"
 	"smtpban/internal/store"
 )
@@ -21,16 +23,30 @@ import (
 type kernel struct {
 	table   *route.Table
 	postfix guard.Postfix
-	never   ban.NeverBan
 	fresh   []byte // postconf's answer, if it is newer than the one in the state
+	machine        // as it is now
+	last    machine
 }
+
+// machine is what the state remembers of the last good run.
+type machine struct {
+	Never ban.NeverBan `json:"never"`
+	Route config.Route `json:"route"`
+	UID   int          `json:"uid"` // whose entries were last read; 0 if none were
+}
+
+// The settings that the commands keep in the state.
+const (
+	settingMachine = "machine"
+	settingPostfix = "postfix" // postconf's last answer
+)
 
 func (a *app) openKernel(cfg config.Config, s *store.Store) (*kernel, error) {
 	table, err := route.Open(route.Options{Protocol: uint8(cfg.Route.Protocol), Table: uint32(cfg.Route.Table)})
 	if err != nil {
 		return nil, err
 	}
-	k := &kernel{table: table}
+	k := &kernel{table: table, machine: machine{Route: cfg.Route}}
 	if err := k.guard(cfg, s, a.log); err != nil {
 		table.Close()
 		return nil, err
@@ -42,14 +58,11 @@ func (k *kernel) close() { k.table.Close() }
 
 // guard gathers who must never be banned.
 func (k *kernel) guard(cfg config.Config, s *store.Store, log *logger) error {
-	var cache []byte
-	err := s.View(func(tx *store.Tx) (err error) {
-		cache, err = tx.Setting("postfix")
-		return err
-	})
+	last, cache, err := recall(s)
 	if err != nil {
 		return err
 	}
+	k.last, k.UID = last, last.UID
 	if k.postfix, k.fresh, err = guard.ReadPostfix(cache); err != nil {
 		log.warn("going by Postfix's settings as last seen: %v", err)
 	}
@@ -63,76 +76,80 @@ func (k *kernel) guard(cfg config.Config, s *store.Store, log *logger) error {
 	if sources.Resolvers, err = readResolvers(); err != nil {
 		return err
 	}
-	k.never = sources.NeverBan()
+	k.Never = sources.NeverBan()
 	return nil
 }
 
+// resolvConfs name the name servers. The second one is that of systemd-resolved,
+// where the first one may name only its stub on loopback.
+var resolvConfs = []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"}
+
 func readResolvers() ([]netip.Addr, error) {
-	f, err := os.Open("/etc/resolv.conf")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+	var all []netip.Addr
+	for _, name := range resolvConfs {
+		f, err := os.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("looking for name servers: %w", err)
+		}
+		defer f.Close()
+		resolvers, err := guard.Resolvers(f)
+		if err != nil {
+			return nil, fmt.Errorf("reading the name servers in %s: %w", name, err)
+		}
+		all = append(all, resolvers...)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("looking for name servers: %w", err)
-	}
-	defer f.Close()
-	return guard.Resolvers(f)
+	return all, nil
 }
 
-// remember keeps, for a later run with a broken configuration, who must never
-// be banned, and what postconf answered. It writes only what has changed.
-func (k *kernel) remember(s *store.Store) error {
-	never, err := json.Marshal(k.never)
-	if err != nil {
-		return err
-	}
-	changed := map[string][]byte{"never": never}
+// recall returns what the last good run remembered.
+func recall(s *store.Store) (last machine, postfix []byte, err error) {
 	err = s.View(func(tx *store.Tx) error {
-		last, err := tx.Setting("never")
-		if string(last) == string(never) {
-			delete(changed, "never")
+		value, err := tx.Setting(settingMachine)
+		if err != nil {
+			return err
 		}
+		if value != nil {
+			if err := json.Unmarshal(value, &last); err != nil {
+				return fmt.Errorf("what was remembered of the machine: %w", err)
+			}
+		}
+		postfix, err = tx.Setting(settingPostfix)
 		return err
 	})
+	return last, postfix, err
+}
+
+// remember keeps the machine as it is now, for a later run with a broken
+// configuration, and what postconf answered. It writes only what has changed.
+func (k *kernel) remember(s *store.Store) error {
+	now, err := json.Marshal(k.machine)
 	if err != nil {
 		return err
 	}
-	if k.fresh != nil {
-		changed["postfix"] = k.fresh
+	before, err := json.Marshal(k.last)
+	if err != nil {
+		return err
 	}
-	if len(changed) == 0 {
+	if k.fresh == nil && bytes.Equal(now, before) {
 		return nil
 	}
 	return s.Update(func(tx *store.Tx) error {
-		for name, value := range changed {
-			if err := tx.PutSetting(name, value); err != nil {
+		if k.fresh != nil {
+			if err := tx.PutSetting(settingPostfix, k.fresh); err != nil {
 				return err
 			}
 		}
-		return nil
-	})
-}
-
-// recall adds those who were never to be banned in the last good run.
-func (k *kernel) recall(s *store.Store) error {
-	return s.View(func(tx *store.Tx) error {
-		value, err := tx.Setting("never")
-		if value == nil || err != nil {
-			return err
-		}
-		var last ban.NeverBan
-		if err := json.Unmarshal(value, &last); err != nil {
-			return fmt.Errorf("who must never be banned: %w", err)
-		}
-		k.never = append(k.never, last...)
-		return nil
+		return tx.PutSetting(settingMachine, now)
 	})
 }
 
 // enforcer returns what settling a pass works on, nil for nothing.
 func (a *app) enforcer(k *kernel) ban.Enforcer {
 	switch {
-	case a.noRoutes:
+	case a.noRoutes, a.elsewhere():
 		return nil
 	case a.dryRun:
 		return rehearsal{k.table, a.stdout}
@@ -157,15 +174,20 @@ func (r rehearsal) Apply(changes []ban.Change) []error {
 	return nil
 }
 
-// blocked returns which of the prefixes the kernel blocks on our behalf.
-func (k *kernel) blocked(prefixes []netip.Prefix) (map[netip.Prefix]bool, error) {
-	blockers, err := k.table.Blockers(prefixes)
+// blockers returns who blocks each of the prefixes.
+func (k *kernel) blockers(prefixes []netip.Prefix) (map[netip.Prefix]report.Blocker, error) {
+	found, err := k.table.Blockers(prefixes)
 	if err != nil {
 		return nil, err
 	}
-	blocked := make(map[netip.Prefix]bool, len(prefixes))
+	blockers := make(map[netip.Prefix]report.Blocker, len(prefixes))
 	for i, p := range prefixes {
-		blocked[p] = blockers[i] == route.Us
+		switch found[i] {
+		case route.Us:
+			blockers[p] = report.Us
+		case route.Other:
+			blockers[p] = report.Another
+		}
 	}
-	return blocked, nil
+	return blockers, nil
 }

@@ -57,17 +57,17 @@ func (a *app) list(args []string) error {
 
 func (a *app) bans(p pass.Pass, k *kernel) (bans []report.Ban, err error) {
 	err = p.Store.View(func(tx *store.Tx) error {
-		bans, err = report.Bans(tx, k.never, p.Now)
+		bans, err = report.Bans(tx, k.Never, p.Now)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	blocked, err := k.blocked(report.Targets(bans))
+	blockers, err := k.blockers(report.Targets(bans))
 	if err != nil {
 		return nil, err
 	}
-	report.Enforce(bans, blocked)
+	report.Enforce(bans, blockers)
 	return bans, nil
 }
 

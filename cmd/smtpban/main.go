@@ -92,6 +92,11 @@ func (o *oldOptions) run(a *app, cmd *cobra.Command) error {
 	if o.print && o.block && a.input.standardInput() {
 		return usageError{errors.New("standard input can be read only once; give --print and --block a file")}
 	}
+	if o.block || o.expire {
+		if err := a.checkInput(); err != nil {
+			return err
+		}
+	}
 	var errs []error
 	if o.expire {
 		errs = append(errs, a.expire())

@@ -33,24 +33,12 @@ func newReportCommand(a *app) *cobra.Command {
 // markedReport reports and remembers when, under the lock, so that no attack
 // falls between two reports.
 func (a *app) markedReport() error {
-	cfg, err := a.loadConfig()
-	if err != nil {
-		return err
-	}
-	p, end, err := a.begin(cfg)
-	if err != nil {
-		return err
-	}
-	defer end()
-	k, err := a.openKernel(cfg, p.Store)
-	if err != nil {
-		return err
-	}
-	defer k.close()
-	if err := a.writeReport(p, k); err != nil {
-		return err
-	}
-	return p.Store.Update(func(tx *store.Tx) error { return tx.PutLastReport(a.now) })
+	return a.withKernel(func(_ config.Config, p pass.Pass, k *kernel) error {
+		if err := a.writeReport(p, k); err != nil {
+			return err
+		}
+		return p.Store.Update(func(tx *store.Tx) error { return tx.PutLastReport(a.now) })
+	})
 }
 
 // look runs what changes nothing, without the lock.
@@ -97,30 +85,20 @@ func (a *app) gather(p pass.Pass, k *kernel) (r report.Report, err error) {
 		if err != nil {
 			return err
 		}
-		r, err = report.New(tx, k.never, since, p.Now)
+		r, err = report.New(tx, k.Never, since, p.Now)
 		return err
 	})
 	if err != nil {
 		return report.Report{}, err
 	}
-	blocked, err := k.blocked(report.Targets(r.Bans))
+	blockers, err := k.blockers(report.Targets(r.Bans))
 	if err != nil {
 		return report.Report{}, err
 	}
-	r.Enforce(blocked)
+	r.Enforce(blockers)
 	return r, nil
 }
 
 func (a *app) text() report.Text {
 	return report.Text{Location: time.Local, Legend: !a.noLegend}
-}
-
-// configOrDefaults loads the configuration, and the defaults together with
-// the error if it is broken.
-func (a *app) configOrDefaults() (config.Config, error) {
-	cfg, err := a.loadConfig()
-	if err != nil {
-		return config.Defaults(), err
-	}
-	return cfg, nil
 }

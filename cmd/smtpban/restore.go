@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"net/netip"
+	"slices"
 
 	"github.com/spf13/cobra"
 
-	"smtpban/internal/pass"
+	"smtpban/internal/config"
 )
 
 func newRestoreCommand(a *app) *cobra.Command {
@@ -22,8 +24,8 @@ func newRestoreCommand(a *app) *cobra.Command {
 // restore adds the routes that are missing and deletes none: the clock may be
 // wrong so early. Before the network is up the machine knows neither its
 // addresses nor its gateways, and a broken configuration names nobody, but does
-// not keep it from its work: so those too stay unblocked who were never to be
-// banned in the last good run.
+// not keep it from its work: it makes the routes that the last good run would
+// have made, and those too stay unblocked who were never to be banned then.
 func (a *app) restore() error {
 	cfg, broken := a.configOrDefaults()
 	p, end, err := a.begin(cfg)
@@ -31,14 +33,31 @@ func (a *app) restore() error {
 		return errors.Join(broken, err)
 	}
 	defer end()
+	if broken != nil {
+		last, _, err := recall(p.Store)
+		if err != nil || last.Route == (config.Route{}) {
+			return errors.Join(broken, err)
+		}
+		cfg.Route = last.Route
+	}
 	k, err := a.openKernel(cfg, p.Store)
 	if err != nil {
 		return errors.Join(broken, err)
 	}
 	defer k.close()
-	if err := k.recall(p.Store); err != nil {
-		return errors.Join(broken, err)
+	settled, err := p.Settle(slices.Concat(k.Never, k.last.Never), a.enforcer(k), true)
+	return errors.Join(broken, err, a.announceSettled(settled, everything))
+}
+
+// everything is all addresses.
+var everything = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+
+// configOrDefaults loads the configuration, and the defaults together with
+// the error if it is broken.
+func (a *app) configOrDefaults() (config.Config, error) {
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return config.Defaults(), err
 	}
-	settled, err := p.Settle(k.never, a.enforcer(k), true)
-	return errors.Join(broken, err, a.announceSettled(settled, func(pass.Failure) bool { return true }))
+	return cfg, nil
 }

@@ -33,17 +33,16 @@ func newUnbanCommand(a *app) *cobra.Command {
 
 // unban lifts the bans on the prefixes, on everything if there is none.
 func (a *app) unban(args []string) error {
-	everything := len(args) == 0
-	if everything {
-		args = []string{"0.0.0.0/0", "::/0"}
-	}
-	prefixes := make([]netip.Prefix, 0, len(args))
+	var prefixes []netip.Prefix
 	for _, arg := range args {
 		prefix, err := parsePrefix(arg)
 		if err != nil {
 			return err
 		}
 		prefixes = append(prefixes, prefix)
+	}
+	if len(args) == 0 {
+		prefixes = everything
 	}
 	return a.withKernel(func(_ config.Config, p pass.Pass, k *kernel) error {
 		ended, err := p.Unban(prefixes...)
@@ -53,7 +52,7 @@ func (a *app) unban(args []string) error {
 		a.announceEnded(ended, "by hand, with its tally")
 		switch {
 		case len(ended) > 0:
-		case everything:
+		case len(args) == 0:
 			a.log.notice("nobody is banned; all tallies are cleared", nil)
 		default:
 			a.log.notice(fmt.Sprintf("not banned: %s; tallies are cleared", join(prefixes)), nil)

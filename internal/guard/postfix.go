@@ -19,12 +19,12 @@ const mainCF = "/etc/postfix/main.cf"
 // Postfix is what its own settings say about whom to trust. The zero value
 // stands for a machine without Postfix.
 type Postfix struct {
-	MailOwner       string         `json:"mail_owner"` // the user whose entries count
-	MyNetworks      []netip.Prefix `json:"mynetworks"` // as configured
-	NetworksStyle   string         `json:"mynetworks_style"`
-	ProxyInterfaces []netip.Addr   `json:"proxy_interfaces"`
-	RelayHost       []netip.Addr   `json:"relayhost"` // if given as an address
-	Unread          []string       `json:"unread"`    // parts that can't be read without Postfix itself
+	MailOwner       string         // the user whose entries count
+	MyNetworks      []netip.Prefix // as configured
+	NetworksStyle   string
+	ProxyInterfaces []netip.Addr
+	RelayHost       []netip.Addr // if given as an address
+	Unread          []string     // parts that can't be read without Postfix itself
 }
 
 // TrustsLinks reports whether Postfix takes the networks that the machine is on
@@ -34,57 +34,63 @@ func (p Postfix) TrustsLinks() bool {
 	return len(p.MyNetworks) == 0 && (p.NetworksStyle == "subnet" || p.NetworksStyle == "class")
 }
 
-// cached is what the state remembers of an earlier answer of postconf, and the
-// file it was about.
-type cached struct {
-	Inode   uint64  `json:"inode"`
-	Size    int64   `json:"size"`
-	ModTime int64   `json:"mtime"` // nanoseconds
-	Postfix Postfix `json:"postfix"`
+// answer is what postconf once said, and about which main.cf.
+type answer struct {
+	Inode   uint64 `json:"inode"`
+	Size    int64  `json:"size"`
+	ModTime int64  `json:"mtime"` // nanoseconds
+	Output  string `json:"output"`
 }
 
-// ReadPostfix returns Postfix's settings as postconf(1) tells them. Asking takes
-// some milliseconds, so it is done only if main.cf has changed since the answer
-// in cache, which is opaque to the caller. A new answer is returned as fresh,
-// nil if the old one still holds. With an error comes the old answer.
+// ReadPostfix returns Postfix's settings as postconf(1) tells them, and what
+// stands in the files that mynetworks names. Asking postconf takes some
+// milliseconds, so it is done only if main.cf has changed since the answer in
+// cache, which is opaque to the caller. A new answer is returned as fresh, nil
+// if the old one still holds. With an error comes the old answer.
 func ReadPostfix(cache []byte) (p Postfix, fresh []byte, err error) {
+	var old answer
+	if cache != nil {
+		if err := json.Unmarshal(cache, &old); err != nil {
+			return Postfix{}, nil, fmt.Errorf("postconf's last answer: %w", err)
+		}
+	}
 	info, err := os.Stat(mainCF)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Postfix{}, nil, nil
 	}
 	if err != nil {
-		return Postfix{}, nil, fmt.Errorf("looking for Postfix's settings: %w", err)
+		return parsePostconf(old.Output), nil, fmt.Errorf("looking for Postfix's settings: %w", err)
 	}
-	now := cached{Inode: info.Sys().(*syscall.Stat_t).Ino, Size: info.Size(), ModTime: info.ModTime().UnixNano()}
-	var old cached
-	if json.Unmarshal(cache, &old) == nil && old.Inode == now.Inode && old.Size == now.Size && old.ModTime == now.ModTime {
-		return old.Postfix, nil, nil
+	now := answer{Inode: info.Sys().(*syscall.Stat_t).Ino, Size: info.Size(), ModTime: info.ModTime().UnixNano(), Output: old.Output}
+	if now == old {
+		return parsePostconf(old.Output), nil, nil
 	}
-	now.Postfix, err = askPostconf()
-	var failed *exec.ExitError
-	if errors.As(err, &failed) {
-		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(failed.Stderr)))
-	}
-	if err != nil {
-		return old.Postfix, nil, fmt.Errorf("asking postconf for Postfix's settings: %w", err)
+	if now.Output, err = askPostconf(); err != nil {
+		return parsePostconf(old.Output), nil, fmt.Errorf("asking postconf for Postfix's settings: %w", err)
 	}
 	fresh, err = json.Marshal(now)
-	return now.Postfix, fresh, err
+	return parsePostconf(now.Output), fresh, err
 }
 
 // askPostconf asks for mynetworks only as main.cf gives it (-n). Its default is
 // made out of the addresses that postconf sees, and inside the unit's sandbox it
 // sees none: there mynetworks_style has to tell.
-func askPostconf() (Postfix, error) {
-	given, err := exec.Command("postconf", "-x", "-n", "mynetworks").Output()
+func askPostconf() (string, error) {
+	given, err := postconf("-x", "-n", "mynetworks")
 	if err != nil {
-		return Postfix{}, err
+		return "", err
 	}
-	others, err := exec.Command("postconf", "-x", "mail_owner", "mynetworks_style", "proxy_interfaces", "relayhost").Output()
-	if err != nil {
-		return Postfix{}, err
+	others, err := postconf("-x", "mail_owner", "mynetworks_style", "proxy_interfaces", "relayhost")
+	return given + others, err
+}
+
+func postconf(args ...string) (string, error) {
+	output, err := exec.Command("postconf", args...).Output()
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(failed.Stderr)))
 	}
-	return parsePostconf(string(given) + string(others)), nil
+	return string(output), err
 }
 
 // parsePostconf reads postconf's "name = value" lines.

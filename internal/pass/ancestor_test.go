@@ -118,7 +118,7 @@ func TestAncestorMistake2AnAddressThatBeginsLikeABlockedOneIsBlockedToo(t *testi
 	r.check(t, "198.51.100.8/32")
 
 	bans := []report.Ban{{Ban: firstBan("198.51.100.8/32", at(0)), Targets: prefixes("198.51.100.8/32")}}
-	report.Enforce(bans, map[netip.Prefix]bool{netip.MustParsePrefix("198.51.100.80/32"): true})
+	report.Enforce(bans, map[netip.Prefix]report.Blocker{netip.MustParsePrefix("198.51.100.80/32"): report.Us})
 	if bans[0].Route {
 		t.Error("198.51.100.8 is taken for blocked where 198.51.100.80 is")
 	}

@@ -39,21 +39,26 @@ func (p Pass) Settle(never ban.NeverBan, enforcer ban.Enforcer, keep bool) (Sett
 		return settled, err
 	}
 	if len(expired) > 0 && !keep {
-		err = p.Store.Update(func(tx *store.Tx) error {
-			settled.Expired, err = endExpired(tx, p.Now)
-			if err != nil {
-				return err
-			}
-			return tx.PutLastCommit(p.Now)
-		})
-		if err != nil {
-			settled.Expired = nil
-		}
+		settled.Expired, err = p.end()
 	}
 	if enforcer == nil {
 		return settled, err
 	}
 	return settled, errors.Join(err, settled.enforce(enforcer, want, keep))
+}
+
+// end moves the bans whose time is over to the history.
+func (p Pass) end() (expired []ban.Ban, err error) {
+	err = p.Store.Update(func(tx *store.Tx) error {
+		if expired, err = endExpired(tx, p.Now); err != nil {
+			return err
+		}
+		return tx.PutLastCommit(p.Now)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return expired, nil
 }
 
 func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool) error {

@@ -17,7 +17,7 @@ type State string
 
 // The states of a client.
 const (
-	Blocked   State = "blocked"   // by a route of ours
+	Blocked   State = "blocked"   // by a route of ours, or by another's that leads nowhere
 	Open      State = "open"      // free to come, whether banned or not
 	Protected State = "protected" // must never be blocked, whatever it does
 	Held      State = "held"      // its ban waits for the admin
@@ -36,8 +36,19 @@ type Client struct {
 type Ban struct {
 	ban.Ban
 	Targets []netip.Prefix // to be blocked for it; none if it is protected
-	Route   bool           // all of them are
+	Route   bool           // all of them are, by our routes
+	Other   bool           // all of them are, but not all by our routes
 }
+
+// Blocker says who keeps a prefix out.
+type Blocker int
+
+// The blockers.
+const (
+	Nobody  Blocker = iota
+	Us              // a route of ours
+	Another         // a route of somebody else's that leads nowhere either
+)
 
 // Report is the state of things at a moment.
 type Report struct {
@@ -48,7 +59,7 @@ type Report struct {
 }
 
 // Bans returns the bans in force at now. Whether the kernel blocks them is for
-// Enforced to say.
+// Enforce to say.
 func Bans(tx *store.Tx, never ban.NeverBan, now time.Time) ([]Ban, error) {
 	var bans []Ban
 	for b, err := range tx.Bans() {
@@ -68,7 +79,7 @@ func Bans(tx *store.Tx, never ban.NeverBan, now time.Time) ([]Ban, error) {
 }
 
 // New returns the report on the time from since to now. It takes no client for
-// blocked before Enforced is called.
+// blocked before Enforce is called.
 func New(tx *store.Tx, never ban.NeverBan, since, now time.Time) (Report, error) {
 	bans, err := Bans(tx, never, now)
 	if err != nil {
@@ -94,6 +105,10 @@ func New(tx *store.Tx, never ban.NeverBan, since, now time.Time) (Report, error)
 
 // protected reports whether nothing of the client could be blocked.
 func protected(c ban.Client, never ban.NeverBan) bool {
+	if len(c.Hits) == 0 {
+		_, all := never.Protects(c.Prefix)
+		return all
+	}
 	offenders := make([]netip.Addr, 0, len(c.Hits))
 	for _, h := range c.Hits {
 		offenders = append(offenders, h.Address)
@@ -110,17 +125,27 @@ func Targets(bans []Ban) []netip.Prefix {
 	return targets
 }
 
-// Enforce records which targets the kernel blocks.
-func Enforce(bans []Ban, blocked map[netip.Prefix]bool) {
+// Enforce records who blocks the targets.
+func Enforce(bans []Ban, blockers map[netip.Prefix]Blocker) {
 	for i := range bans {
 		b := &bans[i]
-		b.Route = len(b.Targets) > 0 && !slices.ContainsFunc(b.Targets, func(p netip.Prefix) bool { return !blocked[p] })
+		ours, open := 0, 0
+		for _, target := range b.Targets {
+			switch blockers[target] {
+			case Us:
+				ours++
+			case Nobody:
+				open++
+			}
+		}
+		b.Route = len(b.Targets) > 0 && ours == len(b.Targets)
+		b.Other = !b.Route && len(b.Targets) > 0 && open == 0
 	}
 }
 
-// Enforce records which targets the kernel blocks, for bans and clients.
-func (r *Report) Enforce(blocked map[netip.Prefix]bool) {
-	Enforce(r.Bans, blocked)
+// Enforce records who blocks the targets, for bans and clients.
+func (r *Report) Enforce(blockers map[netip.Prefix]Blocker) {
+	Enforce(r.Bans, blockers)
 	exact := map[netip.Prefix]Ban{}
 	var wide []Ban // manual ones, of which there are few
 	for _, b := range r.Bans {
@@ -135,7 +160,7 @@ func (r *Report) Enforce(blocked map[netip.Prefix]bool) {
 			c.State = state(b)
 		}
 		for _, b := range wide {
-			if b.Prefix.Bits() < c.Prefix.Bits() && b.Prefix.Overlaps(c.Prefix) && b.Route {
+			if b.Prefix.Bits() < c.Prefix.Bits() && b.Prefix.Overlaps(c.Prefix) && state(b) == Blocked {
 				c.State = Blocked
 			}
 		}
@@ -144,7 +169,7 @@ func (r *Report) Enforce(blocked map[netip.Prefix]bool) {
 
 func state(b Ban) State {
 	switch {
-	case b.Route:
+	case b.Route, b.Other:
 		return Blocked
 	case len(b.Targets) == 0:
 		return Protected

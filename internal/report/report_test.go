@@ -88,10 +88,10 @@ func newReport(t *testing.T, s *store.Store, never ban.NeverBan, since, now time
 }
 
 // blocked is what the kernel blocks.
-func blocked(prefixes ...string) map[netip.Prefix]bool {
-	set := map[netip.Prefix]bool{}
+func blocked(prefixes ...string) map[netip.Prefix]report.Blocker {
+	set := map[netip.Prefix]report.Blocker{}
 	for _, p := range prefixes {
-		set[prefix(p)] = true
+		set[prefix(p)] = report.Us
 	}
 	return set
 }
@@ -211,4 +211,27 @@ func TestAClientThatIsProtectedIsSoBeforeAnyBan(t *testing.T) {
 		"192.0.2.25/32": report.Protected,
 		"2001:db8::/64": report.Open, // its offender could be blocked
 	}, states(newReport(t, s, never, time.Time{}, noon)))
+}
+
+func TestBanThatAnothersRouteEnforcesIsBlockedButNotByUs(t *testing.T) {
+	four, six := prefix("203.0.113.9/32"), prefix("2001:db8::/64")
+	bans := []report.Ban{
+		{Ban: ban.Ban{Prefix: four, Origin: ban.OriginJournal}, Targets: []netip.Prefix{four}},
+		{Ban: ban.Ban{Prefix: six, Origin: ban.OriginJournal}, Targets: []netip.Prefix{prefix("2001:db8::a/128"), prefix("2001:db8::b/128")}},
+	}
+	r := report.Report{Bans: bans, Clients: []report.Client{{Prefix: four}, {Prefix: six}}}
+	r.Enforce(map[netip.Prefix]report.Blocker{
+		four: report.Another, prefix("2001:db8::a/128"): report.Us, prefix("2001:db8::b/128"): report.Another,
+	})
+	for i, c := range r.Clients {
+		if r.Bans[i].Route || !r.Bans[i].Other || c.State != report.Blocked {
+			t.Errorf("%s: route %v, other %v, state %s; want another's route and blocked", c.Prefix, r.Bans[i].Route, r.Bans[i].Other, c.State)
+		}
+	}
+	r.Enforce(map[netip.Prefix]report.Blocker{prefix("2001:db8::a/128"): report.Us})
+	for _, b := range r.Bans {
+		if b.Route || b.Other {
+			t.Errorf("%s: route %v, other %v, where an offender is let through", b.Prefix, b.Route, b.Other)
+		}
+	}
 }

@@ -50,6 +50,8 @@ func (t Text) WriteBans(w io.Writer, bans []Ban) error {
 		switch {
 		case b.Route:
 			route = "yes"
+		case b.Other:
+			route = "other"
 		case len(b.Targets) == 0:
 			route = string(Protected)
 		}

@@ -42,26 +42,42 @@ func New(path string) *Store { return &Store{path} }
 // patience says and then fails with ErrLocked.
 func (s *Store) Lock(patience time.Duration) (unlock func(), err error) {
 	path := s.path + ".lock"
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		f, err := tryLock(path)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, ErrLocked) || time.Now().After(deadline) {
+			return nil, fmt.Errorf("locking %s: %w", path, err)
+		}
+	}
+}
+
+// tryLock locks the file at path, which it makes if it is not there. Somebody
+// may remove the file meanwhile: the lock counts only if it is on the one that
+// others will find.
+func tryLock(path string) (*os.File, error) {
 	f, err := createOwned(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		f, err = os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("opening lock: %w", hint(err))
+		return nil, hint(err)
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrLocked
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
-			f.Close()
-			if errors.Is(err, unix.EWOULDBLOCK) {
-				err = ErrLocked
-			}
-			return nil, fmt.Errorf("locking %s: %w", path, err)
-		}
+		return nil, err
 	}
+	locked, err := f.Stat()
+	found, missing := os.Lstat(path)
+	if err != nil || missing != nil || !os.SameFile(locked, found) {
+		f.Close()
+		return nil, ErrLocked
+	}
+	return f, nil
 }
 
 // Update runs fn in a transaction that is committed if fn returns nil and
