@@ -15,8 +15,10 @@ var _ Input = (*Export)(nil)
 
 // Export reads what journalctl -o export prints.
 //
-// The entries of one boot must be in the order in which they were logged, as
-// journalctl prints them; several boots may be mixed.
+// Entries may stand in any order, as with --reverse, and boots may be mixed;
+// they are yielded as they stand. But only text in the order in which it was
+// logged can be taken up where reading stopped in the middle of it: what is
+// older than the newest entry read is old then. An entry must be there once.
 type Export struct {
 	fields *exportFields
 	uid    string
@@ -29,9 +31,9 @@ type Export struct {
 // count that a process of this uid sent by syslog(3); without a trusted journald
 // behind it the text is as trustworthy as whoever hands it over.
 //
-// The entries a position covers are passed over. Where stamps are equal to the
-// microsecond those up to the one with the position's cursor are old; without
-// cursors all of them are.
+// The entries that a position in from covers are passed over, wherever they
+// stand. Where stamps are equal to the microsecond those up to the one with the
+// position's cursor are old; without cursors all of them are.
 func OpenExport(r io.Reader, uid int, from Positions) *Export {
 	return &Export{
 		fields: newExportFields(r),
@@ -45,7 +47,8 @@ func OpenExport(r io.Reader, uid int, from Positions) *Export {
 // Close does nothing: whoever opened the reader below closes it.
 func (x *Export) Close() error { return nil }
 
-// Positions returns how far each boot was read that has moved.
+// Positions returns the latest entry read, by its clocks, of each boot that has
+// moved.
 func (x *Export) Positions() (Positions, error) { return maps.Clone(x.read), nil }
 
 // Entries yields the new entries of smtpd and postscreen. Malformed text, text
@@ -97,11 +100,9 @@ func (x *Export) judge(raw exportEntry) (e Entry, fresh bool, err error) {
 	if x.isOld(e, raw["__CURSOR"]) {
 		return Entry{}, false, nil
 	}
-	if p, ok := x.read[e.Boot]; ok && p.isAfter(e) {
-		// Past it, nothing tells what was read before from what was not.
-		return Entry{}, false, errors.New("the entry is older than the one before it in its boot (export without --reverse, and each entry once)")
+	if p, ok := x.read[e.Boot]; !ok || !p.isAfter(e) {
+		x.read[e.Boot] = Position{Cursor: raw["__CURSOR"], Realtime: e.Time, Monotonic: e.Monotonic}
 	}
-	x.read[e.Boot] = Position{Cursor: raw["__CURSOR"], Realtime: e.Time, Monotonic: e.Monotonic}
 	e.Identifier = raw["SYSLOG_IDENTIFIER"]
 	e.Message = raw["MESSAGE"]
 	e.PID = raw.pid()

@@ -24,8 +24,10 @@ type lineHash [8]byte
 // Maillog reads a log file as syslog daemons write it.
 //
 // Lines must be in the order of their stamps, and none may be more than a year
-// old where the stamps have no year. Nothing vouches for who wrote them: use
-// the journal where there is one.
+// old where the stamps have no year. A line stamped more than a minute after
+// now, under a clock gone wrong, is left for the run whose time has come: as a
+// position it would silence all lines until then. Nothing vouches for who wrote
+// them: use the journal where there is one.
 type Maillog struct {
 	r     *bufio.Reader
 	clock maillogClock
@@ -93,7 +95,7 @@ func (m *Maillog) Entries() iter.Seq2[Entry, error] {
 			some = true
 			e, ok := m.clock.parse(line)
 			understood = understood || ok
-			if !ok || !ClientFacing(e.Identifier) || !m.advance(e.Time, line) {
+			if !ok || m.clock.isAhead(e.Time) || !ClientFacing(e.Identifier) || !m.advance(e.Time, line) {
 				continue
 			}
 			if !yield(e, nil) {

@@ -193,6 +193,68 @@ func TestMaillogIsReadToItsLastLineWithOrWithoutNewline(t *testing.T) {
 	}
 }
 
+// stamped is a line of smtpd with a stamp of RFC 3339.
+func stamped(at time.Time, text string) string {
+	return at.Format(time.RFC3339) + " mx postfix/smtpd[12]: " + text + "\n"
+}
+
+func TestMaillogLineOfTheFutureWaitsForItsTime(t *testing.T) {
+	wrong := time.Date(2031, time.January, 1, 0, 0, 0, 0, time.UTC)
+	file := stamped(noon, "a") + stamped(wrong, "wrong clock") + stamped(noon.Add(time.Second), "b")
+	var from journal.Positions
+	for _, c := range []struct {
+		name, add string
+		now       time.Time
+		want      []string
+	}{
+		{"first run", "", noon, []string{"a", "b"}},
+		{"nothing new", "", noon, nil},
+		{"grown", stamped(noon.Add(time.Minute), "c"), noon, []string{"c"}},
+		{"more than a minute ahead", stamped(noon.Add(time.Minute+time.Second), "d"), noon, nil},
+		{"its time has come", "", noon.Add(time.Second), []string{"d"}},
+		{"a minute before the time of the first", "", wrong.Add(-time.Minute), []string{"wrong clock"}},
+		{"nothing new then", "", wrong, nil},
+	} {
+		file += c.add
+		entries, moved := read(t, journal.OpenMaillog(strings.NewReader(file), c.now, time.UTC, from))
+		var got []string
+		for _, e := range entries {
+			got = append(got, e.Message)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+		if len(moved) == 0 != (len(c.want) == 0) {
+			t.Errorf("%s: moved %v", c.name, moved)
+		}
+		for boot, p := range moved {
+			from = journal.Positions{boot: p}
+		}
+	}
+}
+
+// Which pass of the repeated hour a line is of is told by the lines before it,
+// but not by one whose clock had gone wrong.
+func TestMaillogLineOfTheFutureDatesNoOtherLine(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := stamped(noon.AddDate(5, 0, 0), "wrong clock") + "Oct 25 02:20:00 mx postfix/smtpd[12]: x\n"
+	got, _ := read(t, journal.OpenMaillog(strings.NewReader(text), noon, berlin, nil))
+	want := []journal.Entry{{Time: time.Date(2026, time.October, 25, 0, 20, 0, 0, time.UTC), Identifier: "postfix/smtpd", PID: 12, Message: "x"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestMaillogOfTheFutureOnlyIsNoError(t *testing.T) {
+	got, moved := read(t, openMaillog(stamped(noon.AddDate(5, 0, 0), "wrong clock"), nil))
+	if len(got) > 0 || len(moved) > 0 {
+		t.Errorf("%v, moved %v, want nothing", got, moved)
+	}
+}
+
 func TestMaillogWithoutAnyLogLineIsAnError(t *testing.T) {
 	const want = "reading the maillog: not one line has the form of a log line (not a syslog file?)"
 	for _, text := range []string{"hello\n", "\n", "MESSAGE=x\n_UID=1\n"} {

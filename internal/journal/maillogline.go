@@ -10,7 +10,7 @@ import (
 type maillogClock struct {
 	now  time.Time
 	loc  *time.Location
-	last time.Time // stamp of the line before
+	last time.Time // stamp of the line before that is not ahead of now
 }
 
 // parse takes a log line apart:
@@ -24,7 +24,9 @@ func (c *maillogClock) parse(line string) (e Entry, ok bool) {
 	if !ok {
 		return Entry{}, false
 	}
-	c.last = stamp
+	if !c.isAhead(stamp) {
+		c.last = stamp
+	}
 	_, rest, ok = strings.Cut(rest, " ") // the host
 	if !ok {
 		return Entry{}, false
@@ -68,9 +70,12 @@ func (c *maillogClock) stamp(line string) (t time.Time, rest string, ok bool) {
 	return t.UTC().Truncate(time.Microsecond), rest, true
 }
 
-// slack is how far after now a stamp without a year may be: lines are written
-// while the file is read, and a clock is set right now and then.
+// slack is how far after now a stamp may be: lines are written while the file
+// is read, and a clock is set right now and then.
 const slack = time.Minute
+
+// isAhead reports whether a stamp is too far in the future to be true.
+func (c *maillogClock) isAhead(stamp time.Time) bool { return stamp.After(c.now.Add(slack)) }
 
 // withYear gives a time the latest year that has such a day and in which it is
 // not in the future.

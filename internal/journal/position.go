@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Position is the last entry read of one boot.
+// Position is the last entry read of one boot. The zero Position comes before
+// every entry: the boot is known, but nothing of it was read.
 //
 // The cursor alone is not enough: it is lost when its entry is vacuumed, and a
 // clock set back makes it compare wrongly. Within a boot the monotonic clock

@@ -89,11 +89,16 @@ func (r *Reader) damaged(file string, cause error) {
 }
 
 // checkLost notes a gap if boots had been read before and none of them is left.
+// What is known of no boot, a maillog's position, and boots of which nothing
+// was read do not matter here.
 func (r *Reader) checkLost() {
 	var gap *journal.Gap
 	for boot, pos := range r.opts.From {
 		if slices.Contains(r.boots, boot) {
 			return
+		}
+		if boot == (journal.Boot{}) || pos == (journal.Position{}) {
+			continue
 		}
 		if gap == nil || pos.Realtime.After(gap.From) {
 			gap = &journal.Gap{Boot: boot, From: pos.Realtime, Reason: "no boot that was read before is in the journal any more"}

@@ -209,12 +209,17 @@ func (r *Reader) passOver(cause error) error {
 // end there, and each field costs a walk over all of them.
 func (r *Reader) entry() (e journal.Entry, ours bool, err error) {
 	tag, err := r.field("SYSLOG_IDENTIFIER")
+	if tag == "" && err == nil {
+		// Of a damaged entry libsystemd finds the fields that are whole, and
+		// mail_owner owns no processes but Postfix's, which have a tag: see
+		// postconf(5).
+		err = errors.New("an entry of Postfix without SYSLOG_IDENTIFIER")
+	}
 	if err != nil || !journal.ClientFacing(tag) {
 		return journal.Entry{}, false, err
 	}
 	message, err := r.field("MESSAGE")
 	if message == "" && err == nil {
-		// Of a damaged entry libsystemd finds the fields that are whole.
 		err = errors.New("an entry of smtpd or postscreen without MESSAGE")
 	}
 	if err != nil {

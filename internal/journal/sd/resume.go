@@ -16,13 +16,18 @@ import (
 // begin goes to the first entry of the boot that was not read before; on is
 // false if there is none.
 func (r *Reader) begin() (gap *journal.Gap, on bool, err error) {
-	pos, known := r.opts.From[r.boot]
-	if r.opts.Anchor || r.lost {
+	pos := r.opts.From[r.boot]
+	if r.opts.Anchor {
 		if err := r.takeEnd(); err != nil {
 			return nil, false, err
 		}
 	}
-	if !known {
+	if pos == (journal.Position{}) {
+		if r.lost {
+			// That the others are gone is told once, even if nothing is
+			// read here; and nothing is passed over then.
+			r.done[r.boot] = pos
+		}
 		on, err = r.head()
 		return nil, on, err
 	}
@@ -84,7 +89,10 @@ func (r *Reader) seek(cursor string) (on bool, err error) {
 // Where a position is later than all there is, because the end of the journal
 // was lost in a crash, all is old. The wall clock must not overrule that: where
 // it had been set back, entries would count twice. So that the position does
-// not stay ahead of all to come, the end of the boot becomes the new one.
+// not stay ahead of all to come, the end of the boot becomes the new one, but
+// only with a gap that reaches to it. Otherwise the position must not move
+// beyond what is read: damage can hide from the matches entries that would be
+// passed over without a word.
 func (r *Reader) beginByClocks(pos journal.Position, reason string) (gap *journal.Gap, on bool, err error) {
 	if err := r.takeEnd(); err != nil {
 		return nil, false, err
@@ -107,6 +115,9 @@ func (r *Reader) beginByClocks(pos journal.Position, reason string) (gap *journa
 	if gap != nil && on {
 		at, _ := r.clocks() // the zero time if it cannot be read
 		gap.To = at.Realtime
+	}
+	if gap == nil || on {
+		delete(r.ends, r.boot)
 	}
 	return gap, on, err
 }
@@ -191,14 +202,18 @@ func (r *Reader) leave() {
 	}
 }
 
-// finish ends the reading of a boot.
+// finish ends the reading of a boot. Its end becomes the position only if
+// something trusted was ever read in it: under a wrong uid nothing is, and all
+// of it is new once the uid is right.
 func (r *Reader) finish() {
 	r.leave()
+	none := journal.Position{}
 	end, taken := r.ends[r.boot]
-	if !taken || end == r.opts.From[r.boot] {
+	from, read := r.opts.From[r.boot], r.done[r.boot]
+	if !taken || end == from || from == none && read == none {
 		return
 	}
-	if read, ok := r.done[r.boot]; !ok || !read.Covers(end.Monotonic, end.Realtime) {
+	if !read.Covers(end.Monotonic, end.Realtime) {
 		r.done[r.boot] = end
 	}
 }

@@ -234,6 +234,46 @@ func TestEveryKnownBootGoneIsOneGap(t *testing.T) {
 	}
 }
 
+// A maillog's position knows no boot: a state that was first used with a maillog
+// has read nothing of the journal yet.
+func TestThePositionOfAMaillogIsNoBootThatIsGone(t *testing.T) {
+	dir := t.TempDir()
+	journaltest.Write(t, file(dir, "a"), series(boot1, noon, 1, 5)...)
+	s := newStore(t, dir)
+	s.positions = journal.Positions{journal.Boot{}: {Cursor: "hashes", Realtime: noon}}
+	s.expect("first run", entries(series(boot1, noon, 1, 5)))
+	s.expectQuiet()
+}
+
+// Where no boot is left that was read, and the next one is quiet, the loss is
+// told once, and yet nothing is passed over when the uid turns out to be wrong.
+func TestEveryKnownBootGoneUnderAWrongUIDSkipsNothing(t *testing.T) {
+	dir := t.TempDir()
+	journaltest.Write(t, file(dir, "a"), series(boot1, noon, 1, 5)...)
+	s := newStore(t, dir)
+	s.expect("first run", entries(series(boot1, noon, 1, 5)))
+	remove(t, dir, "a")
+	next := series(boot2, noon.Add(time.Hour), 1, 5)
+	journaltest.Write(t, file(dir, "b"), next...)
+	s.opts.UID = postfix + 1
+	s.expect("all gone", nil, journal.Gap{Boot: boot1, From: noon.Add(5 * time.Second), Reason: reasonAllLost})
+	s.expectQuiet()
+	s.opts.Anchor = true
+	s.expectQuiet()
+	s.opts.Anchor, s.opts.UID = false, postfix
+	s.expect("the uid set right", entries(next))
+}
+
+func TestAnchorLeavesABootAloneInWhichNothingTrustedWasRead(t *testing.T) {
+	dir := t.TempDir()
+	journaltest.Write(t, file(dir, "a"), append(series(boot1, noon, 1, 5), other(at(boot1, noon, 6)))...)
+	s := newStore(t, dir)
+	s.opts.Anchor, s.opts.UID = true, postfix+1
+	s.expectQuiet()
+	s.opts.UID = postfix
+	s.expect("the uid set right", entries(series(boot1, noon, 1, 5)))
+}
+
 func TestAnchorKeepsAQuietPositionAlive(t *testing.T) {
 	dir := t.TempDir()
 	journaltest.Write(t, file(dir, "a"), series(boot1, noon, 1, 5)...)

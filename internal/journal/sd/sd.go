@@ -30,9 +30,10 @@ type Options struct {
 	From      journal.Positions // a boot that is not in it is read from its head
 
 	// Anchor makes Positions move to the newest entry of each boot that was
-	// read to its end, whoever wrote it. A position on an entry of a quiet
-	// Postfix is lost when that entry is vacuumed, and looks like a gap; but
-	// an idle run with Anchor moves the position nearly every time.
+	// read to its end, whoever wrote it, if anything trusted was ever read in
+	// that boot. A position on an entry of a quiet Postfix is lost when that
+	// entry is vacuumed, and looks like a gap; but an idle run with Anchor
+	// moves the position nearly every time.
 	Anchor bool
 }
 
