@@ -35,6 +35,7 @@ func (a *app) block() error {
 		if err != nil && a.input.given() && read.Entries == 0 {
 			return err // what a mistyped name leads to must not reach the routes
 		}
+		a.announceEnded(read.Expired, "its time is over")
 		a.announceBans(read.Bans, k.Never)
 		if a.dryRun && len(read.Bans) == 0 { // silence would look like a failure to look
 			a.log.notice(fmt.Sprintf("%d new entries, %d of them failures: nobody to ban", read.Entries, read.Events), nil)

@@ -135,3 +135,9 @@ func (l *ledger) write(now time.Time) (bans []ban.Ban, err error) {
 	}
 	return bans, nil
 }
+
+// isNew reports whether the latest ban on the prefix was made in this batch.
+func (l *ledger) isNew(prefix netip.Prefix) bool {
+	s, ok := l.bans[prefix]
+	return ok && s.isNew
+}

@@ -5,6 +5,7 @@ package pass
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"smtpban/internal/ban"
@@ -29,6 +30,7 @@ type Read struct {
 	Entries int            // of smtpd and postscreen, new since the last run
 	Events  int            // those of them that tell of abuse
 	Bans    []ban.Ban      // new ones that are still in force
+	Expired []ban.Ban      // earlier ones whose time is over
 	Gaps    []*journal.Gap // not told of before
 }
 
@@ -55,11 +57,12 @@ func (p Pass) Read(in journal.Input) (Read, error) {
 		if err != nil {
 			return err
 		}
-		bans, err := p.commit(events, positions)
+		bans, expired, err := p.commit(events, positions)
 		if err != nil {
 			return err
 		}
 		total.Bans = append(total.Bans, bans...)
+		total.Expired = append(total.Expired, expired...)
 		events, batch, begin = events[:0], 0, time.Now()
 		return nil
 	}
@@ -97,10 +100,11 @@ func (p Pass) Read(in journal.Input) (Read, error) {
 }
 
 // commit judges the events and stores the outcome and the positions in one
-// transaction. It returns the new bans.
-func (p Pass) commit(events []ban.Event, positions journal.Positions) (bans []ban.Ban, err error) {
+// transaction. It returns the new bans in force and the earlier ones that are
+// over; a ban that is both new and over is only for the history.
+func (p Pass) commit(events []ban.Event, positions journal.Positions) (bans, expired []ban.Ban, err error) {
 	if len(events) == 0 && len(positions) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	err = p.Store.Update(func(tx *store.Tx) error {
 		l, err := openLedger(p.Policy, tx)
@@ -118,12 +122,13 @@ func (p Pass) commit(events []ban.Event, positions journal.Positions) (bans []ba
 		if err := putPositions(tx, positions); err != nil {
 			return err
 		}
-		if _, err := endExpired(tx, p.Now); err != nil {
+		if expired, err = endExpired(tx, p.Now); err != nil {
 			return err
 		}
+		expired = slices.DeleteFunc(expired, func(b ban.Ban) bool { return l.isNew(b.Prefix) })
 		return tx.PutLastCommit(p.Now)
 	})
-	return bans, err
+	return bans, expired, err
 }
 
 // Positions returns how far each boot was read, as the readers want it.
