@@ -3,9 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
-	"net/netip"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -126,30 +124,6 @@ func (a *app) begin(cfg config.Config) (p pass.Pass, end func(), err error) {
 // elsewhere reports whether this is a dry run over another machine's log, which
 // has nothing to do with the bans and routes of this one.
 func (a *app) elsewhere() bool { return a.dryRun && a.input.given() && a.statePath == "" }
-
-// parsePrefix reads an address or prefix of the command line. An address stands
-// for itself alone.
-func parsePrefix(arg string) (netip.Prefix, error) {
-	if strings.Contains(arg, "/") {
-		p, err := netip.ParsePrefix(arg)
-		if err != nil || p.Addr().Is4In6() && p.Bits() < 96 {
-			return netip.Prefix{}, usageError{fmt.Errorf("%q is not a prefix such as 203.0.113.0/24", arg)}
-		}
-		if p.Addr().Is4In6() { // as in ::ffff:203.0.113.0/120
-			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-		}
-		if p != p.Masked() {
-			return netip.Prefix{}, usageError{fmt.Errorf("%s has host bits set; did you mean %s?", p, p.Masked())}
-		}
-		return p, nil
-	}
-	addr, err := netip.ParseAddr(arg)
-	if err != nil || addr.Zone() != "" {
-		return netip.Prefix{}, usageError{fmt.Errorf("%q is not an IP address or prefix", arg)}
-	}
-	addr = addr.Unmap()
-	return netip.PrefixFrom(addr, addr.BitLen()), nil
-}
 
 // globs resolves the patterns of --file.
 func globs(patterns []string) ([]string, error) {

@@ -26,13 +26,9 @@ func newListCommand(a *app) *cobra.Command {
 }
 
 func (a *app) list(args []string) error {
-	wanted := make([]netip.Prefix, 0, len(args))
-	for _, arg := range args {
-		prefix, err := parsePrefix(arg)
-		if err != nil {
-			return err
-		}
-		wanted = append(wanted, prefix)
+	wanted, err := parsePrefixes(args)
+	if err != nil {
+		return err
 	}
 	return a.look(func(p pass.Pass, k *kernel) error {
 		bans, err := a.bans(p, k)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -48,9 +47,6 @@ func (a *app) restore() error {
 	settled, err := p.Settle(slices.Concat(k.Never, k.last.Never), a.enforcer(k), true)
 	return errors.Join(broken, err, a.announceSettled(settled, everything))
 }
-
-// everything is all addresses.
-var everything = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 
 // configOrDefaults loads the configuration, and the defaults together with
 // the error if it is broken.

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 
 	"github.com/spf13/cobra"
 
@@ -33,13 +32,9 @@ func newUnbanCommand(a *app) *cobra.Command {
 
 // unban lifts the bans on the prefixes, on everything if there is none.
 func (a *app) unban(args []string) error {
-	var prefixes []netip.Prefix
-	for _, arg := range args {
-		prefix, err := parsePrefix(arg)
-		if err != nil {
-			return err
-		}
-		prefixes = append(prefixes, prefix)
+	prefixes, err := parsePrefixes(args)
+	if err != nil {
+		return err
 	}
 	if len(args) == 0 {
 		prefixes = everything
@@ -59,15 +54,4 @@ func (a *app) unban(args []string) error {
 		}
 		return a.settle(p, k)
 	})
-}
-
-func join(prefixes []netip.Prefix) string {
-	text := ""
-	for i, p := range prefixes {
-		if i > 0 {
-			text += ", "
-		}
-		text += p.String()
-	}
-	return text
 }

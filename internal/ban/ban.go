@@ -71,14 +71,11 @@ func (e Evidence) Offenders() []netip.Addr {
 	return offenders
 }
 
-// Add remembers an address that attacked, if it is new and there is room, and
-// reports whether it did.
-func (e *Evidence) Add(a netip.Addr) bool {
-	if len(e.Others) >= maxOthers || slices.Contains(e.Offenders(), a) {
-		return false
+// Add remembers an address that attacked, if it is new and there is room.
+func (e *Evidence) Add(a netip.Addr) {
+	if len(e.Others) < maxOthers && !slices.Contains(e.Offenders(), a) {
+		e.Others = append(e.Others, a)
 	}
-	e.Others = append(e.Others, a)
-	return true
 }
 
 // Enforcer holds the prefixes that are really blocked: in production the
