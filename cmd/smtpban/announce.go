@@ -10,6 +10,7 @@ import (
 	"smtpban/internal/journal"
 	"smtpban/internal/pass"
 	"smtpban/internal/route"
+	"smtpban/internal/store"
 )
 
 // explainPosition says from where on the log was read.
@@ -48,22 +49,30 @@ const maxLines = 100
 
 // announceBans tells of new bans, and of those who would be banned were they not
 // protected.
-func (a *app) announceBans(bans []ban.Ban, never ban.NeverBan) {
+func (a *app) announceBans(state *store.Store, bans []ban.Ban, never ban.NeverBan) error {
 	var real, spared []ban.Ban
-	for _, b := range bans {
-		if _, protected := never.Protects(b.Prefix); protected {
-			spared = append(spared, b)
-		} else {
-			real = append(real, b)
+	err := state.View(func(tx *store.Tx) error {
+		for _, b := range bans {
+			targets, err := tx.Targets(b, never)
+			if err != nil {
+				return err
+			}
+			if len(targets) == 0 {
+				spared = append(spared, b)
+			} else {
+				real = append(real, b)
+			}
 		}
-	}
+		return nil
+	})
 	a.each(real, a.would("banned", "ban"), idBanned, func(b ban.Ban) string {
 		return fmt.Sprintf("%s %s: %s, %d failures, ban %d", b.Prefix, until(b), b.Class, b.Failures, b.Count)
 	})
 	a.each(spared, a.would("spared", "spare"), idSpared, func(b ban.Ban) string {
-		m, _ := never.Protects(b.Prefix)
+		m, _ := never.Overlapping(b.Prefix)
 		return fmt.Sprintf("%s, %s: %s, %d failures", b.Prefix, m.Reason, b.Class, b.Failures)
 	})
+	return err
 }
 
 // announceEnded tells of bans that are over.

@@ -32,11 +32,11 @@ func newBlockCommand(a *app) *cobra.Command {
 func (a *app) block() error {
 	return a.withKernel(func(cfg config.Config, p pass.Pass, k *kernel) error {
 		read, err := a.read(cfg, p, k)
-		if err != nil && a.input.given() && read.Entries == 0 {
+		if err != nil && a.input.given() && read.Entries == 0 && len(read.Gaps) == 0 {
 			return err // what a mistyped name leads to must not reach the routes
 		}
 		a.announceEnded(read.Expired, "its time is over")
-		a.announceBans(read.Bans, k.Never)
+		err = errors.Join(err, a.announceBans(p.Store, read.Bans, k.Never))
 		if a.dryRun && len(read.Bans) == 0 { // silence would look like a failure to look
 			a.log.notice(fmt.Sprintf("%d new entries, %d of them failures: nobody to ban", read.Entries, read.Events), nil)
 		}

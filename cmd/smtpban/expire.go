@@ -28,8 +28,11 @@ func newExpireCommand(a *app) *cobra.Command {
 
 func (a *app) expire() error {
 	return a.withKernel(func(cfg config.Config, p pass.Pass, k *kernel) error {
-		err := a.settle(p, k)
-		return errors.Join(err, tidy(p), a.anchor(cfg, p, k))
+		err := a.anchor(cfg, p, k)
+		if err != nil && a.input.given() {
+			return err // what a mistyped name leads to must not reach the routes
+		}
+		return errors.Join(err, a.settle(p, k), tidy(p))
 	})
 }
 
@@ -82,7 +85,7 @@ func (a *app) anchor(cfg config.Config, p pass.Pass, k *kernel) error {
 		return nil
 	}
 	if uid != k.UID { // whose journal was not read yet: its positions are not to be moved
-		return onlyForeign(in)
+		return onlyForeign(reader, uid)
 	}
 	for _, err := range reader.Entries() {
 		var gap *journal.Gap

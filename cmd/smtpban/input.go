@@ -136,30 +136,30 @@ func trustedUID(names ...string) (int, error) {
 }
 
 // learn remembers whose entries were read. Where it is somebody else than last
-// time and had nothing to say, it returns an error if others had.
+// time and has nothing to say, it returns an error if others have.
 func (k *kernel) learn(in journal.Input, uid int) error {
-	positions, err := in.Positions()
+	reader, ok := in.(*sd.Reader)
+	if !ok || uid == k.UID {
+		return nil
+	}
+	positions, err := reader.Positions()
 	if err != nil {
 		return err
 	}
-	if len(positions) == 0 && uid != k.UID {
-		return onlyForeign(in)
+	for _, p := range positions {
+		if p != (journal.Position{}) { // the zero one was only made up
+			k.UID = uid
+			return nil
+		}
 	}
-	if len(positions) > 0 {
-		k.UID = uid
-	}
-	return nil
+	return onlyForeign(reader, uid)
 }
 
 // onlyForeign returns an error if the journal has entries that look like
 // Postfix's, but none of the user who counts: nothing would ever be seen.
-func onlyForeign(in journal.Input) error {
-	reader, ok := in.(*sd.Reader)
-	if !ok {
-		return nil
-	}
-	counts, err := reader.Foreign()
-	if err != nil || len(counts) == 0 {
+func onlyForeign(reader *sd.Reader, uid int) error {
+	counts, err := reader.Writers()
+	if err != nil || len(counts) == 0 || counts[uid] > 0 {
 		return err
 	}
 	var found []string

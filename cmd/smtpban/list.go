@@ -36,7 +36,7 @@ func (a *app) list(args []string) error {
 			return err
 		}
 		missing := slices.ContainsFunc(wanted, func(w netip.Prefix) bool {
-			return !slices.ContainsFunc(bans, func(b report.Ban) bool { return b.Prefix.Overlaps(w) && len(b.Targets) > 0 })
+			return !slices.ContainsFunc(report.Targets(bans), w.Overlaps)
 		})
 		if len(wanted) > 0 {
 			bans = slices.DeleteFunc(bans, func(b report.Ban) bool { return !slices.ContainsFunc(wanted, b.Prefix.Overlaps) })

@@ -15,14 +15,13 @@ var _ Input = (*Export)(nil)
 
 // Export reads what journalctl -o export prints.
 //
-// Entries may stand in any order, as with --reverse, and boots may be mixed;
-// they are yielded as they stand. But only text in the order in which it was
-// logged can be taken up where reading stopped in the middle of it: what is
-// older than the newest entry read is old then. An entry must be there once.
+// The entries of one boot must stand in the order in which they were logged, as
+// journalctl prints them, and each once; several boots may be mixed.
 type Export struct {
 	fields *exportFields
 	uid    string
 	from   Positions
+	met    Positions     // the latest entry met of each boot, read before or not
 	read   Positions     // how far each boot was read
 	passed map[Boot]bool // the entry of the position it started from was met
 }
@@ -31,14 +30,14 @@ type Export struct {
 // count that a process of this uid sent by syslog(3); without a trusted journald
 // behind it the text is as trustworthy as whoever hands it over.
 //
-// The entries that a position in from covers are passed over, wherever they
-// stand. Where stamps are equal to the microsecond those up to the one with the
+// The entries that a position in from covers are passed over. Where stamps are equal to the microsecond those up to the one with the
 // position's cursor are old; without cursors all of them are.
 func OpenExport(r io.Reader, uid int, from Positions) *Export {
 	return &Export{
 		fields: newExportFields(r),
 		uid:    strconv.Itoa(uid),
 		from:   from,
+		met:    Positions{},
 		read:   Positions{},
 		passed: map[Boot]bool{},
 	}
@@ -47,8 +46,7 @@ func OpenExport(r io.Reader, uid int, from Positions) *Export {
 // Close does nothing: whoever opened the reader below closes it.
 func (x *Export) Close() error { return nil }
 
-// Positions returns the latest entry read, by its clocks, of each boot that has
-// moved.
+// Positions returns how far each boot was read that has moved.
 func (x *Export) Positions() (Positions, error) { return maps.Clone(x.read), nil }
 
 // Entries yields the new entries of smtpd and postscreen. Malformed text, text
@@ -97,12 +95,17 @@ func (x *Export) judge(raw exportEntry) (e Entry, fresh bool, err error) {
 	if e.Boot, err = ParseBoot(raw["_BOOT_ID"]); err != nil {
 		return Entry{}, false, fmt.Errorf("field _BOOT_ID: %w", err)
 	}
-	if x.isOld(e, raw["__CURSOR"]) {
+	here := Position{Cursor: raw["__CURSOR"], Realtime: e.Time, Monotonic: e.Monotonic}
+	if last, ok := x.met[e.Boot]; ok && (last.isAfter(e) || here.Cursor != "" && here.Cursor == last.Cursor) {
+		// What was read and what was not could not be told apart later. It is
+		// refused at every run, so that nothing is lost without a word.
+		return Entry{}, false, errors.New("the entry is not after the one before it in its boot (export without --reverse, and each entry once)")
+	}
+	x.met[e.Boot] = here
+	if x.isOld(e, here.Cursor) {
 		return Entry{}, false, nil
 	}
-	if p, ok := x.read[e.Boot]; !ok || !p.isAfter(e) {
-		x.read[e.Boot] = Position{Cursor: raw["__CURSOR"], Realtime: e.Time, Monotonic: e.Monotonic}
-	}
+	x.read[e.Boot] = here
 	e.Identifier = raw["SYSLOG_IDENTIFIER"]
 	e.Message = raw["MESSAGE"]
 	e.PID = raw.pid()

@@ -17,6 +17,7 @@ type ledger struct {
 	pardons []store.Pardon
 	clients map[netip.Prefix]*ban.Client
 	bans    map[netip.Prefix]*sentence
+	expired []ban.Ban // retired, of earlier batches
 }
 
 // sentence is a ban that may change before it is written.
@@ -103,6 +104,9 @@ func (l *ledger) retire(prefix netip.Prefix) error {
 	s, err := l.current(prefix)
 	if err != nil || s == nil {
 		return err
+	}
+	if !s.isNew {
+		l.expired = append(l.expired, s.Ban)
 	}
 	return l.tx.EndBan(s.Ban, s.Until, store.Expired)
 }

@@ -126,6 +126,7 @@ func (p Pass) commit(events []ban.Event, positions journal.Positions) (bans, exp
 			return err
 		}
 		expired = slices.DeleteFunc(expired, func(b ban.Ban) bool { return l.isNew(b.Prefix) })
+		expired = append(expired, l.expired...)
 		return tx.PutLastCommit(p.Now)
 	})
 	return bans, expired, err

@@ -32,11 +32,18 @@ func (t *Tx) Pardons() ([]Pardon, error) {
 	return pardons, nil
 }
 
-// PutPardon records a pardon in place of an earlier one of the same network.
+// PutPardon records a pardon, unless there is a later one of the same network.
 func (t *Tx) PutPardon(p Pardon) error {
+	key := prefixKey(p.Prefix)
+	if v := t.get(bucketPardons, key); v != nil {
+		last, err := decodePardon(key, v)
+		if err != nil || last.Until.After(p.Until) {
+			return err
+		}
+	}
 	e := newEncoder()
 	e.time(p.Until)
-	return t.put(bucketPardons, prefixKey(p.Prefix), e.seal())
+	return t.put(bucketPardons, key, e.seal())
 }
 
 // PrunePardons forgets those given before the time.

@@ -336,3 +336,27 @@ func TestAFileThatIsNoStoreIsRefusedAndLeftAlone(t *testing.T) {
 		})
 	}
 }
+
+func TestLaterPardonOfANetworkStands(t *testing.T) {
+	s := New(filepath.Join(t.TempDir(), "smtpban.db"))
+	network, other := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/48")
+	update(t, s, func(tx *Tx) error {
+		return errors.Join(
+			tx.PutPardon(Pardon{network, at(5)}), tx.PutPardon(Pardon{network, at(3)}), tx.PutPardon(Pardon{other, at(1)}),
+		)
+	})
+	pardons := func() (got []Pardon) {
+		view(t, s, func(tx *Tx) (err error) {
+			got, err = tx.Pardons()
+			return err
+		})
+		return got
+	}
+	if got, want := pardons(), []Pardon{{network, at(5)}, {other, at(1)}}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	update(t, s, func(tx *Tx) error { return tx.PrunePardons(at(2)) })
+	if got, want := pardons(), []Pardon{{network, at(5)}}; !slices.Equal(got, want) {
+		t.Errorf("after pruning got %v, want %v", got, want)
+	}
+}

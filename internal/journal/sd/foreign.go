@@ -9,12 +9,12 @@ import (
 	"smtpban/internal/journal"
 )
 
-// Foreign counts, for each uid but the trusted one, the entries that bear a tag
-// of smtpd or postscreen, over all boots and transports. Where nothing trusted
-// is found it tells whether Postfix runs under another uid, or somebody
-// pretends to be Postfix. It moves the place in the journal, so that no more
-// entries can be read after it.
-func (r *Reader) Foreign() (map[int]int, error) {
+// Writers counts, for each uid, the entries that bear a tag of smtpd or
+// postscreen, over all boots and transports. Where nothing trusted is found it
+// tells whether Postfix runs under another uid, or somebody pretends to be
+// Postfix. It moves the place in the journal, so that no more entries can be
+// read after it.
+func (r *Reader) Writers() (map[int]int, error) {
 	r.leave()
 	tags, err := r.j.GetUniqueValues("SYSLOG_IDENTIFIER")
 	if err != nil {
@@ -47,7 +47,7 @@ func (r *Reader) Foreign() (map[int]int, error) {
 		if err != nil {
 			return nil, err
 		}
-		if uid, err := strconv.Atoi(value); err == nil && uid != r.opts.UID {
+		if uid, err := strconv.Atoi(value); err == nil {
 			count[uid]++
 		}
 	}

@@ -28,8 +28,8 @@ func (*Reader) Entries() iter.Seq2[journal.Entry, error] {
 // Positions is never called.
 func (*Reader) Positions() (journal.Positions, error) { return nil, errNoCgo }
 
-// Foreign is never called.
-func (*Reader) Foreign() (map[int]int, error) { return nil, errNoCgo }
+// Writers is never called.
+func (*Reader) Writers() (map[int]int, error) { return nil, errNoCgo }
 
 // Close is never called.
 func (*Reader) Close() error { return nil }

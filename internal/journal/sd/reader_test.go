@@ -83,7 +83,7 @@ func TestBootsAreReadInTheOrderOfTheirFirstEntry(t *testing.T) {
 	}
 }
 
-func TestForeignCountsWhoElseWroteAsPostfix(t *testing.T) {
+func TestWritersCountsWhoWroteAsPostfix(t *testing.T) {
 	var list []journaltest.Entry
 	for n, uid := range []int{postfix, 1001, 1001, 33} {
 		e := at(boot1, noon, n)
@@ -101,14 +101,14 @@ func TestForeignCountsWhoElseWroteAsPostfix(t *testing.T) {
 		opts sd.Options
 		want map[int]int
 	}{
-		{"some", sd.Options{Directory: dir, UID: postfix}, map[int]int{1001: 2, 33: 1}},
+		{"some", sd.Options{Directory: dir, UID: postfix}, map[int]int{postfix: 1, 1001: 2, 33: 1}},
 		{"none", sd.Options{Files: []string{file(dir, "b")}, UID: postfix}, map[int]int{}},
 	} {
 		r, err := sd.Open(c.opts)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := r.Foreign()
+		got, err := r.Writers()
 		if err != nil {
 			t.Fatal(err)
 		}
