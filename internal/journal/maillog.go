@@ -24,10 +24,10 @@ type lineHash [8]byte
 // Maillog reads a log file as syslog daemons write it.
 //
 // Lines must be in the order of their stamps, and none may be more than a year
-// old where the stamps have no year. A line stamped more than a minute after
-// now, under a clock gone wrong, is left for the run whose time has come: as a
-// position it would silence all lines until then. Nothing vouches for who wrote
-// them: use the journal where there is one.
+// old where the stamps have no year. A line stamped with a year and more than a
+// minute after now, under a clock gone wrong, is left for the run whose time has
+// come: as a position it would silence all lines until then. Nothing vouches for
+// who wrote them: use the journal where there is one.
 type Maillog struct {
 	r     *bufio.Reader
 	clock maillogClock
