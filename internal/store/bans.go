@@ -109,7 +109,7 @@ func (t *Tx) PruneHistory(before time.Time) error {
 		if i >= len(keys)-maxHistory && int64(binary.BigEndian.Uint64(k)) >= before.UnixMicro() {
 			return nil
 		}
-		if err := history.Delete(k); err != nil {
+		if err := t.delete(bucketHistory, k); err != nil {
 			return err
 		}
 	}

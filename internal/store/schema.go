@@ -46,18 +46,18 @@ func readSchema(tx *bolt.Tx, newest uint32) (uint32, error) {
 }
 
 // migrate brings the file from its schema up to the one after the last step.
-func migrate(tx *bolt.Tx, steps []func(*bolt.Tx) error) error {
+func migrate(tx *bolt.Tx, steps []func(*bolt.Tx) error) (changed bool, err error) {
 	newest := newestSchema(steps)
 	n, err := readSchema(tx, newest)
 	if err != nil || n == newest {
-		return err
+		return false, err
 	}
 	for ; n < newest; n++ {
 		if err := steps[n-1](tx); err != nil {
-			return fmt.Errorf("migrating from schema %d: %w", n, err)
+			return false, fmt.Errorf("migrating from schema %d: %w", n, err)
 		}
 	}
-	return writeSchema(tx, newest)
+	return true, writeSchema(tx, newest)
 }
 
 // checkSchema is for readers, who can't migrate.

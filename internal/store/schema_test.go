@@ -110,7 +110,7 @@ func TestMigrationGoesUpOneByOne(t *testing.T) {
 		}
 		steps := []func(*bolt.Tx) error{step(1), step(2), step(3)}
 		for range 2 { // the second time there is nothing left to do
-			if err := inFile(t, s, func(tx *bolt.Tx) error { return migrate(tx, steps) }); err != nil {
+			if err := inFile(t, s, func(tx *bolt.Tx) error { _, err := migrate(tx, steps); return err }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -121,7 +121,8 @@ func TestMigrationGoesUpOneByOne(t *testing.T) {
 			if n, err := readSchema(tx, 4); err != nil || n != 4 {
 				t.Errorf("from schema %d: now %d, %v", tc.from, n, err)
 			}
-			return migrate(tx, nil)
+			_, err := migrate(tx, nil)
+			return err
 		})
 		if !errors.Is(err, ErrNewer) {
 			t.Errorf("to an earlier version: got %v, want ErrNewer", err)
@@ -134,10 +135,11 @@ func TestAMigrationThatFailsLeavesTheOldSchema(t *testing.T) {
 	before := readFile(t, s.path)
 	failure := errors.New("no room")
 	err := inFile(t, s, func(tx *bolt.Tx) error {
-		return migrate(tx, []func(*bolt.Tx) error{
+		_, err := migrate(tx, []func(*bolt.Tx) error{
 			func(tx *bolt.Tx) error { return tx.DeleteBucket(bucketClients) },
 			func(*bolt.Tx) error { return failure },
 		})
+		return err
 	})
 	if !errors.Is(err, failure) || !strings.Contains(err.Error(), "migrating from schema 2") {
 		t.Errorf("got %v", err)

@@ -81,7 +81,7 @@ func tryLock(path string) (*os.File, error) {
 }
 
 // Update runs fn in a transaction that is committed if fn returns nil and
-// leaves no trace otherwise. The caller holds the lock.
+// leaves no trace otherwise, nor if fn puts and deletes nothing. The caller holds the lock.
 func (s *Store) Update(fn func(*Tx) error) error {
 	if err := s.create(); err != nil {
 		return err
@@ -92,20 +92,28 @@ func (s *Store) Update(fn func(*Tx) error) error {
 	}
 	defer db.Close()
 	err = db.Update(func(tx *bolt.Tx) error {
-		if err := migrate(tx, migrations); err != nil {
+		migrated, err := migrate(tx, migrations)
+		if err != nil {
 			return err
 		}
 		t := &Tx{bolt: tx}
-		if err := fn(t); err != nil {
+		if err := errors.Join(fn(t), t.putDue()); err != nil {
 			return err
 		}
-		return t.putDue()
+		if !t.changed && !migrated {
+			return errUnchanged
+		}
+		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errUnchanged) {
 		return fmt.Errorf("writing state %s: %w", s.path, err)
 	}
 	return nil
 }
+
+// errUnchanged rolls back a transaction in which nothing was changed: bbolt
+// would write and sync the file all the same.
+var errUnchanged = errors.New("nothing was changed")
 
 // View runs fn on the state as it was last committed. A file that does not
 // exist reads as empty.

@@ -360,3 +360,27 @@ func TestLaterPardonOfANetworkStands(t *testing.T) {
 		t.Errorf("after pruning got %v, want %v", got, want)
 	}
 }
+
+func TestUpdateThatChangesNothingWritesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "smtpban.db")
+	s := New(path)
+	update(t, s, sample().put)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	update(t, s, func(tx *Tx) error {
+		if _, err := tx.Client(netip.MustParsePrefix("192.0.2.9/32")); err != nil {
+			return err
+		}
+		_, err := tx.Forget(at(-1000), func(ban.Client) time.Time { return at(0) })
+		return errors.Join(err, tx.PruneHistory(at(-1000)), tx.PrunePardons(at(-1000)))
+	})
+	after, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(before, after) {
+		t.Error("the file was written to")
+	}
+}

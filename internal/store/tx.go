@@ -29,6 +29,8 @@ var (
 type Tx struct {
 	bolt *bolt.Tx // nil for a file that does not exist
 	due  [][]byte // keys for bucketDue, put before the commit
+
+	changed bool // something was put or deleted
 }
 
 func (t *Tx) get(bucket, key []byte) []byte {
@@ -50,14 +52,17 @@ func (t *Tx) put(bucket, key, value []byte) error {
 	if err != nil {
 		return err
 	}
+	t.changed = true
 	return b.Put(key, value)
 }
 
 func (t *Tx) delete(bucket, key []byte) error {
-	if b := t.bucket(bucket); b != nil {
-		return b.Delete(key)
+	b := t.bucket(bucket)
+	if b == nil {
+		return nil
 	}
-	return nil
+	t.changed = true
+	return b.Delete(key)
 }
 
 // Positions returns how far the journal was read, for each boot.
