@@ -39,9 +39,17 @@ func (s *story) reported(t *testing.T) {
 // more about them, must not ban them again.
 func (s *story) unbanned(t *testing.T) {
 	pardoned := []netip.Addr{s.shutOut[0], netip.MustParseAddr("2001:db8:bad:1::1")}
+	from := cursor(t, s.system)
 	for _, a := range pardoned {
 		s.run(t, "smtpban", "unban", a.String())
 		s.shutOut = slices.DeleteFunc(s.shutOut, func(b netip.Addr) bool { return clientOf(a) == clientOf(b) })
+	}
+	s.run(t, "journalctl", "--sync")
+	trail := s.run(t, "journalctl", "-q", "-o", "cat", "-t", "smtpban", "--after-cursor="+from, "--output-fields=SMTPBAN_CLIENT")
+	for _, a := range pardoned {
+		if !slices.Contains(strings.Fields(trail), prefixOf(clientOf(a))) {
+			t.Errorf("the journal does not say that root unbanned %v:\n%s", a, trail)
+		}
 	}
 	s.run(t, "smtpban", "block")
 	s.checkBans(t)

@@ -36,9 +36,8 @@ func (a *app) expire() error {
 	})
 }
 
-// tidy forgets the clients and ended bans that no longer matter.
-// A client is kept for the next report, weekly at least, even if its tally is
-// over.
+// tidy forgets the clients, ended bans and pardons that no longer matter. A client
+// whose tally is over is kept for a while, so that the next report can name it.
 func tidy(p pass.Pass) error {
 	due := func(c ban.Client) time.Time {
 		if reported := c.Last.Add(reportMemory); reported.After(p.Policy.Due(c)) {
@@ -56,7 +55,7 @@ func tidy(p pass.Pass) error {
 }
 
 const (
-	reportMemory = 8 * 24 * time.Hour
+	reportMemory = 8 * 24 * time.Hour   // for a report a week
 	maxAge       = 365 * 24 * time.Hour // of ended bans and pardons, even where forget is longer
 )
 

@@ -43,8 +43,7 @@ type Pass struct {
 
 // Read brings what is new in the input into the state: each batch of entries
 // in one transaction together with its position. If nothing is new it writes
-// nothing. On an error of the input, what was read before it is
-// kept.
+// nothing. On an error of the input, what was read before it is kept.
 func (p Pass) Read(in journal.Input) (Read, error) {
 	var (
 		total  Read

@@ -146,21 +146,20 @@ func Enforce(bans []Ban, blockers map[netip.Prefix]Blocker) {
 // Enforce records who blocks the targets, for bans and clients.
 func (r *Report) Enforce(blockers map[netip.Prefix]Blocker) {
 	Enforce(r.Bans, blockers)
-	exact := map[netip.Prefix]Ban{}
-	var wide []Ban // manual ones, of which there are few
+	bans := map[netip.Prefix]Ban{}
+	lengths := map[int]bool{}
 	for _, b := range r.Bans {
-		exact[b.Prefix] = b
-		if b.Origin != ban.OriginJournal {
-			wide = append(wide, b)
-		}
+		bans[b.Prefix] = b
+		lengths[b.Prefix.Bits()] = true
 	}
 	for i := range r.Clients {
 		c := &r.Clients[i]
-		if b, ok := exact[c.Prefix]; ok {
+		if b, ok := bans[c.Prefix]; ok {
 			c.State = state(b)
 		}
-		for _, b := range wide {
-			if b.Prefix.Bits() < c.Prefix.Bits() && b.Prefix.Overlaps(c.Prefix) && state(b) == Blocked {
+		for bits := range lengths { // of wider bans, by hand or under an earlier policy
+			wider, err := c.Prefix.Addr().Prefix(bits)
+			if b, ok := bans[wider]; ok && err == nil && bits < c.Prefix.Bits() && state(b) == Blocked {
 				c.State = Blocked
 			}
 		}

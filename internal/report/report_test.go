@@ -235,3 +235,17 @@ func TestBanThatAnothersRouteEnforcesIsBlockedButNotByUs(t *testing.T) {
 		}
 	}
 }
+
+func TestClientInAWiderBanOfAnEarlierPolicyIsBlocked(t *testing.T) {
+	wide := prefix("203.0.113.0/24")
+	r := report.Report{
+		Bans:    []report.Ban{{Ban: ban.Ban{Prefix: wide, Origin: ban.OriginJournal}, Targets: []netip.Prefix{wide}}},
+		Clients: []report.Client{{Prefix: prefix("203.0.113.9/32"), State: report.Open}, {Prefix: prefix("198.51.100.9/32"), State: report.Open}, {Prefix: prefix("2001:db8::/64"), State: report.Open}},
+	}
+	r.Enforce(blocked("203.0.113.0/24"))
+	var got []report.State
+	for _, c := range r.Clients {
+		got = append(got, c.State)
+	}
+	check(t, []report.State{report.Blocked, report.Open, report.Open}, got)
+}
