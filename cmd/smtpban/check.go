@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 	"smtpban/internal/ban"
 	"smtpban/internal/config"
 	"smtpban/internal/guard"
+	"smtpban/internal/report"
 )
 
 func newCheckCommand(a *app) *cobra.Command {
@@ -24,6 +26,9 @@ func newCheckCommand(a *app) *cobra.Command {
 			cfg, err := a.loadConfig()
 			if err != nil || a.log.quiet {
 				return err
+			}
+			for _, warning := range unwise(cfg.Policy) {
+				a.log.warn("%s", warning)
 			}
 			postfix, _, err := guard.ReadPostfix(nil)
 			return errors.Join(describe(a.stdout, cfg, postfix), err)
@@ -40,15 +45,19 @@ func describe(w io.Writer, cfg config.Config, postfix guard.Postfix) error {
 		fmt.Sprintf("%d points within %s bring a ban %s.", p.MaxRetry, config.FormatSpan(p.FindTime), describeLength(p)),
 		fmt.Sprintf("A client is an IPv4 /%d or an IPv6 /%d.", p.IPv4Prefix, p.IPv6Prefix),
 	}
-	lines = append(lines, describeWeights(p)...)
+	if !counts(p) {
+		lines = append(lines, "Nothing counts, so that nobody will be banned.")
+	}
 	if len(p.IgnoreIP) > 0 {
 		lines = append(lines, "Never banned, besides what this machine needs itself: "+join(p.IgnoreIP)+".")
 	}
 	if len(postfix.Unread) > 0 {
 		lines = append(lines, "Of Postfix's settings these can't be read; list in ignoreip whom they stand for: "+strings.Join(postfix.Unread, "; ")+".")
 	}
-	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
-	return err
+	if _, err := fmt.Fprintf(w, "%s\n\n", strings.Join(lines, "\n")); err != nil {
+		return err
+	}
+	return writeWeights(w, p)
 }
 
 func describeLength(p ban.Policy) string {
@@ -62,23 +71,42 @@ func describeLength(p ban.Policy) string {
 		config.FormatSpan(p.BanTime), config.FormatSpan(p.Forget), p.BanTimeFactor, config.FormatSpan(p.BanTimeMax))
 }
 
-// describeWeights tells what counts, at every service and where one differs.
-func describeWeights(p ban.Policy) []string {
-	var lines []string
-	for _, c := range ban.Classes() {
-		if p.Weights[c] > 0 {
-			lines = append(lines, fmt.Sprintf("%s counts %d.", c, p.Weights[c]))
+// writeWeights prints how many points the classes have: at every service, and
+// where one differs.
+func writeWeights(w io.Writer, p ban.Policy) error {
+	services := slices.Sorted(maps.Keys(p.Services))
+	header := append([]string{"CLASS", "POINTS"}, services...)
+	var rows [][]string
+	for _, c := range ban.Offences() {
+		row := []string{c.String(), strconv.Itoa(p.Weights[c])}
+		for _, service := range services {
+			row = append(row, strconv.Itoa(p.Weight(c, service)))
+		}
+		rows = append(rows, row)
+	}
+	return report.Text{Legend: true}.Table(w, "classes", header, rows)
+}
+
+// everyService returns the weights of a class wherever it may have one.
+func everyService(p ban.Policy, c ban.Class) []int {
+	weights := []int{p.Weights[c]}
+	for service := range p.Services {
+		weights = append(weights, p.Weight(c, service))
+	}
+	return weights
+}
+
+func counts(p ban.Policy) bool {
+	return slices.ContainsFunc(ban.Offences(), func(c ban.Class) bool { return slices.Max(everyService(p, c)) > 0 })
+}
+
+// unwise tells of points that will be regretted.
+func unwise(p ban.Policy) []string {
+	var warnings []string
+	for _, c := range []ban.Class{ban.DNSBL, ban.DNSBLRank} {
+		if slices.Max(everyService(p, c)) > 0 {
+			warnings = append(warnings, fmt.Sprintf("%s has points: when a block list closes or a resolver fails, everybody is listed, and would be banned", c))
 		}
 	}
-	for _, service := range slices.Sorted(maps.Keys(p.Services)) {
-		for _, c := range ban.Classes() {
-			if weight, ok := p.Services[service][c]; ok {
-				lines = append(lines, fmt.Sprintf("%s counts %d at %s.", c, weight, service))
-			}
-		}
-	}
-	if len(lines) == 0 {
-		return []string{"Nothing counts, so that nobody will be banned."}
-	}
-	return lines
+	return warnings
 }

@@ -36,7 +36,8 @@ func (a *app) expire() error {
 	})
 }
 
-// tidy forgets the clients, ended bans and pardons that no longer matter. A client
+// tidy forgets the clients, ended bans and pardons that no longer matter, and what
+// was seen long ago. A client
 // whose tally is over is kept for a while, so that the next report can name it.
 func tidy(p pass.Pass) error {
 	due := func(c ban.Client) time.Time {
@@ -50,13 +51,16 @@ func tidy(p pass.Pass) error {
 		if _, err := tx.Forget(p.Now, due); err != nil {
 			return err
 		}
-		return errors.Join(tx.PruneHistory(old), tx.PrunePardons(old))
+		return errors.Join(tx.PruneHistory(old), tx.PrunePardons(old),
+			tx.PruneHours(p.Now.Add(-hoursMemory)), tx.PruneShapes(p.Now.Add(-shapesMemory)))
 	})
 }
 
 const (
 	reportMemory = 8 * 24 * time.Hour   // for a report a week
 	maxAge       = 365 * 24 * time.Hour // of ended bans and pardons, even where forget is longer
+	hoursMemory  = 13 * 7 * 24 * time.Hour
+	shapesMemory = 4 * 7 * 24 * time.Hour // since they were seen last
 )
 
 // anchor moves the position in a quiet journal to its newest entry. Otherwise

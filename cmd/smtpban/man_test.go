@@ -18,6 +18,7 @@ import (
 
 	"smtpban/internal/ban"
 	"smtpban/internal/report"
+	"smtpban/internal/store"
 )
 
 const (
@@ -179,7 +180,12 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 	}}}
 	summary := report.Report{Until: at("10:00:00"), Clients: []report.Client{{
 		Prefix: client, Failures: 7, First: at("07:30:00"), Last: at("09:15:00"), State: report.Blocked,
-	}}}
+	}}, Seen: []report.Seen{{Class: ban.SASLAuth, Count: store.Count{Events: 9, Counted: 7}}},
+		Unknown: []store.Shape{{Text: "smtpd: warning: CLIENT: tried N new tricks", Count: 1, First: at("09:15:00"), Last: at("09:15:00")}}}
+	line, err := matched("warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=alice")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var list, object bytes.Buffer
 	if err := report.WriteBansJSON(&list, bans); err != nil {
 		t.Fatal(err)
@@ -187,10 +193,20 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 	if err := summary.WriteJSON(&object); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"```json\n" + list.String() + "```", "```json\n" + object.String() + "```"}
+	want := []string{"```json\n" + list.String() + "```", "```json\n" + object.String() + "```", "```json\n" + line + "```"}
 	if diff := cmp.Diff(want, codeBlock.FindAllString(section(t, "# JSON OUTPUT"), -1)); diff != "" {
 		t.Errorf("(-output +page):\n%s", diff)
 	}
+}
+
+// matched returns what smtpban match -o json prints of a message.
+func matched(message string) (string, error) {
+	var out bytes.Buffer
+	a := &app{stdout: &out, log: &logger{stderr: &out}}
+	root := newRootCommand(a)
+	root.SetArgs([]string{"match", "-o", "json", message})
+	err := root.Execute()
+	return out.String(), err
 }
 
 func TestManualPageNamesTheMessageIDs(t *testing.T) {

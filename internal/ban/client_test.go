@@ -223,3 +223,48 @@ func TestClientKey(t *testing.T) {
 		}
 	}
 }
+
+func TestSubmissionsWeightsHoldForItsOtherNamesUnlessTheyHaveTheirOwn(t *testing.T) {
+	p := DefaultPolicy()
+	p.Weights[SASLAuth] = 1
+	p.Services["submission"][SASLAuth] = 2
+	p.Services["smtps"] = map[Class]int{SASLAuth: 3}
+	for _, tc := range []struct {
+		service string
+		class   Class
+		want    int
+	}{
+		{"submission", SASLAuth, 2},
+		{"submissions", SASLAuth, 2},
+		{"smtps", SASLAuth, 3},
+		{"smtpd", SASLAuth, 1},
+		{"smtp-25", SASLAuth, 1},
+		{"smtps", RelayDenied, 0}, // what its own table leaves out
+		{"submissions", RelayDenied, 0},
+		{"smtpd", RelayDenied, 1},
+		{"submission", NonSMTP, 2},
+	} {
+		if got := p.Weight(tc.class, tc.service); got != tc.want {
+			t.Errorf("%v at %s weighs %d, want %d", tc.class, tc.service, got, tc.want)
+		}
+	}
+}
+
+// What the design decides; smtpban.toml(5) says why.
+func TestDefaultWeights(t *testing.T) {
+	points := map[int][]string{}
+	for _, c := range Offences() {
+		w := DefaultPolicy().Weight(c, "smtpd")
+		points[w] = append(points[w], c.String())
+	}
+	want := map[int][]string{
+		0: {"user-unknown", "dnsbl", "helo-reject", "client-reject", "sender-reject", "policy-reject", "milter-reject",
+			"bare-newline", "lost-connection", "rate-limit", "tls-error", "rdns-mismatch", "dnsbl-rank", "hangup"},
+		1: {"sasl-auth", "auth-unlogged", "auth-rate-limit", "lost-connection-after-auth", "relay-denied", "pipelining",
+			"too-many-errors", "pregreet", "postscreen-limit"},
+		2: {"non-smtp"},
+	}
+	if diff := cmp.Diff(want, points); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

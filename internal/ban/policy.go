@@ -38,9 +38,36 @@ func DefaultPolicy() Policy {
 		Forget:        12 * 7 * day,
 		IPv4Prefix:    32,
 		IPv6Prefix:    64,
-		Weights:       map[Class]int{SASLAuth: 1, RelayDenied: 0},
-		Services:      map[string]map[Class]int{},
+		Weights:       defaultWeights(),
+		Services:      map[string]map[Class]int{submission: {RelayDenied: 0, AuthUnlogged: 0}},
 	}
+}
+
+// defaultWeights gives points for what an honest client hardly ever does.
+// smtpban.toml(5) says why, class by class.
+func defaultWeights() map[Class]int {
+	weights := map[Class]int{
+		SASLAuth: 1, AuthUnlogged: 1, AuthRateLimit: 1, LostConnectionAfterAuth: 1,
+		RelayDenied: 1, NonSMTP: 2, Pipelining: 1, TooManyErrors: 1,
+		Pregreet: 1, PostscreenLimit: 1,
+	}
+	for _, c := range Offences() {
+		if _, ok := weights[c]; !ok {
+			weights[c] = 0
+		}
+	}
+	return weights
+}
+
+// submission is the service that only customers use. Its weights hold for the
+// other names of it as well, unless these have their own.
+const submission = "submission"
+
+// isSubmission reports whether Postfix's stock master.cf gives this name to a
+// service for customers: with TLS from the start it is smtps, since 3.7
+// submissions.
+func isSubmission(service string) bool {
+	return service == submission || service == "submissions" || service == "smtps"
 }
 
 // Client returns the prefix under which failures of addr are counted and banned.
@@ -57,6 +84,11 @@ func (p Policy) Client(addr netip.Addr) netip.Prefix {
 func (p Policy) Weight(c Class, service string) int {
 	if w, ok := p.Services[service][c]; ok {
 		return w
+	}
+	if isSubmission(service) {
+		if w, ok := p.Services[submission][c]; ok {
+			return w
+		}
 	}
 	return p.Weights[c]
 }

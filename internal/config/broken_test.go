@@ -9,8 +9,11 @@ import (
 // fuzzing.
 func brokenFiles() []struct{ text, want string } {
 	const (
-		sections    = "unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route]"
-		policyKeys  = "unknown key; known in [policy]: bantime, bantime_factor, bantime_max, findtime, forget, ignoreip, ipv4_prefix, ipv6_prefix, maxretry"
+		sections     = "unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route]"
+		policyKeys   = "unknown key; known in [policy]: bantime, bantime_factor, bantime_max, findtime, forget, ignoreip, ipv4_prefix, ipv6_prefix, maxretry"
+		knownClasses = "sasl-auth, auth-unlogged, auth-rate-limit, lost-connection-after-auth, relay-denied, user-unknown, dnsbl, " +
+			"helo-reject, client-reject, sender-reject, policy-reject, milter-reject, non-smtp, pipelining, bare-newline, " +
+			"too-many-errors, lost-connection, rate-limit, tls-error, rdns-mismatch, pregreet, dnsbl-rank, postscreen-limit, hangup"
 		weightsOnly = "unknown key; a service has only its weights, in [service.NAME.classes]"
 		finite      = `must be a time span from 1s to 52w in quotes, such as "1d" or "1h 30min"`
 		endless     = `must be a time span from 1s to infinity in quotes, such as "1d" or "1h 30min"`
@@ -112,18 +115,19 @@ func brokenFiles() []struct{ text, want string } {
 		{"policy.ignoreip = ['']", `1:20: policy.ignoreip: ""` + notPrefix},
 		{"policy.ignoreip = ['192.0.2.1 ']", `1:20: policy.ignoreip: "192.0.2.1 "` + notPrefix},
 		{"classes = 1", "1:1: classes: must be a table, [classes], not 1"},
-		{"[classes]\nsasl-auht = 1", `2:1: classes.sasl-auht: unknown class "sasl-auht"; known: sasl-auth, relay-denied`},
+		{"[classes]\nsasl-auht = 1", `2:1: classes.sasl-auht: unknown class "sasl-auht"; known: ` + knownClasses},
+		{"classes.login = 1", "1:1: classes.login: a login is a success and never counts"},
 		{"classes.sasl-auth = -1", "1:21: classes.sasl-auth: must be a whole number from 0 to 1000, not -1"},
 		{"classes.sasl-auth = 1001", "1:21: classes.sasl-auth: must be a whole number from 0 to 1000, not 1001"},
 		{"classes.sasl-auth = 0.5", "1:21: classes.sasl-auth: must be a whole number from 0 to 1000, not 0.5"},
 		{"classes.sasl-auth = 'one'", "1:21: classes.sasl-auth: must be a whole number from 0 to 1000, not 'one'"},
 		{"[classes.sasl-auth]\nweight = 1", "1:2: classes.sasl-auth: must be a whole number from 0 to 1000, not a table"},
-		{"[classes.other]\nweight = 1", `1:2: classes.other: unknown class "other"; known: sasl-auth, relay-denied`},
+		{"[classes.other]\nweight = 1", `1:2: classes.other: unknown class "other"; known: ` + knownClasses},
 		{"service = 'submission'", "1:1: service: must be a table, [service], not 'submission'"},
 		{"service.submission = 2", "1:1: service.submission: must be a table, [service.submission], not 2"},
 		{"service.submission.sasl-auth = 2", "1:1: service.submission.sasl-auth: " + weightsOnly},
 		{"service.submission.classes = 2", "1:1: service.submission.classes: must be a table, [service.submission.classes], not 2"},
-		{"service.submission.classes.bad = 2", `1:1: service.submission.classes.bad: unknown class "bad"; known: sasl-auth, relay-denied`},
+		{"service.submission.classes.bad = 2", `1:1: service.submission.classes.bad: unknown class "bad"; known: ` + knownClasses},
 		{"service.submission.classes.sasl-auth = 1.5", "1:40: service.submission.classes.sasl-auth: must be a whole number from 0 to 1000, not 1.5"},
 		{`service."my service".classes.sasl-auth = 1.5`, `1:42: service."my service".classes.sasl-auth: must be a whole number from 0 to 1000, not 1.5`},
 		{"service.submission.weights.sasl-auth = 2", "1:1: service.submission.weights.sasl-auth: " + weightsOnly},

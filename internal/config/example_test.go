@@ -13,13 +13,18 @@ import (
 	"smtpban/internal/ban"
 )
 
-// allKeys lists every key there is, sorted: those with a fixed name and every
-// class.
+// allKeys lists every key there is, sorted: those with a fixed name, every class
+// that may have points, and those of services that differ by default.
 func allKeys() []string {
 	var c Config
 	keys := slices.Collect(maps.Keys(setters(&c)))
-	for _, class := range ban.Classes() {
+	for _, class := range ban.Offences() {
 		keys = append(keys, "classes."+class.String())
+	}
+	for service, weights := range Defaults().Policy.Services {
+		for class := range weights {
+			keys = append(keys, "service."+service+".classes."+class.String())
+		}
 	}
 	slices.Sort(keys)
 	return keys
@@ -85,7 +90,7 @@ func TestManPageNamesEveryKeyAndNoOther(t *testing.T) {
 	for line := range strings.Lines(string(text)) {
 		if m := regexp.MustCompile(`^#+ .*\[([\w.]+)\]`).FindStringSubmatch(line); m != nil {
 			section = m[1]
-		} else if strings.HasPrefix(line, "#") {
+		} else if strings.HasPrefix(line, "# ") {
 			section = ""
 		}
 		if m := regexp.MustCompile(`^\*\*([\w-]+)\*\* = `).FindStringSubmatch(line); m != nil {

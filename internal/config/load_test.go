@@ -102,9 +102,9 @@ table = 2147483647
 			Forget:        0,
 			IPv4Prefix:    24,
 			IPv6Prefix:    48,
-			Weights:       map[ban.Class]int{ban.SASLAuth: 2, ban.RelayDenied: 0},
+			Weights:       weights(ban.SASLAuth, 2),
 			Services: map[string]map[ban.Class]int{
-				"submission": {ban.SASLAuth: 3},
+				"submission": {ban.SASLAuth: 3, ban.RelayDenied: 0, ban.AuthUnlogged: 0},
 				"my service": {ban.SASLAuth: 0},
 			},
 			IgnoreIP: []netip.Prefix{
@@ -130,8 +130,8 @@ func TestDropInsAreReadInOrderOfNameAndTheLastWins(t *testing.T) {
 		netip.MustParsePrefix("192.0.2.2/32"),
 		netip.MustParsePrefix("192.0.2.3/32"),
 	}
-	want.Policy.Weights = map[ban.Class]int{ban.SASLAuth: 2, ban.RelayDenied: 0}
-	want.Policy.Services = map[string]map[ban.Class]int{"smtps": {ban.SASLAuth: 1}, "submission": {ban.SASLAuth: 5}}
+	want.Policy.Weights = weights(ban.SASLAuth, 2)
+	want.Policy.Services = map[string]map[ban.Class]int{"smtps": {ban.SASLAuth: 1}, "submission": {ban.SASLAuth: 5, ban.RelayDenied: 0, ban.AuthUnlogged: 0}}
 
 	compare(t, load(t, map[string]string{
 		"smtpban.toml": "policy.maxretry = 9\npolicy.findtime = '7d'\npolicy.ignoreip = ['192.0.2.1']\n" +
@@ -318,10 +318,16 @@ func TestCrossKeyErrorsNameTheFileThatSetTheKey(t *testing.T) {
 	}
 }
 
+// weights returns the default ones but for one class.
+func weights(c ban.Class, points int) map[ban.Class]int {
+	all := ban.DefaultPolicy().Weights
+	all[c] = points
+	return all
+}
+
 // The keys that other programs rely on, with their defaults.
 func TestConfigurationThatOthersRelyOnIsTheDefault(t *testing.T) {
 	want := Defaults()
-	want.Policy.Services["submission"] = map[ban.Class]int{ban.RelayDenied: 0}
 	compare(t, load(t, map[string]string{"smtpban.toml": `[policy]
 maxretry = 5
 findtime = "1d"

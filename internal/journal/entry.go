@@ -43,9 +43,11 @@ type Entry struct {
 
 // ClientFacing reports whether the process with this syslog tag talks to SMTP
 // clients: smtpd or postscreen, of whichever instance (postfix/smtpd,
-// postfix/submission/smtpd, postfix-out/postscreen). Only its entries are read.
+// postfix/submission/smtpd, postfix-out/postscreen), or cleanup, which tells
+// what a milter made of a whole message. Only its entries are read.
 func ClientFacing(identifier string) bool {
-	return strings.HasSuffix(identifier, "/smtpd") || strings.HasSuffix(identifier, "/postscreen")
+	return strings.HasSuffix(identifier, "/smtpd") || strings.HasSuffix(identifier, "/postscreen") ||
+		strings.HasSuffix(identifier, "/cleanup")
 }
 
 // Input is an open place to read entries from: the systemd journal, export

@@ -6,6 +6,18 @@ import (
 	"time"
 )
 
+// LineParser takes the lines of a syslog file apart, one by one and in order.
+type LineParser struct{ clock maillogClock }
+
+// NewLineParser returns a parser of lines written up to now on a machine in the
+// time zone loc.
+func NewLineParser(now time.Time, loc *time.Location) *LineParser {
+	return &LineParser{maillogClock{now: now, loc: loc}}
+}
+
+// Parse returns what a line says. ok is false if it is no log line.
+func (p *LineParser) Parse(line string) (e Entry, ok bool) { return p.clock.parse(line) }
+
 // maillogClock knows what the stamps of a log leave out.
 type maillogClock struct {
 	now  time.Time
@@ -31,12 +43,20 @@ func (c *maillogClock) parse(line string) (e Entry, ok bool) {
 	if !ok {
 		return Entry{}, false
 	}
+	e, ok = ParseTagged(rest)
+	e.Time = stamp
+	return e, ok
+}
+
+// ParseTagged takes apart what follows stamp and host in a log line,
+// "TAG[PID]: text" or "TAG: text". ok is false if it has another form.
+func ParseTagged(s string) (e Entry, ok bool) {
 	// The tag ends at the first colon; what comes after was chosen by others.
-	tag, text, ok := strings.Cut(rest, ":")
+	tag, text, ok := strings.Cut(s, ":")
 	if !ok || tag == "" || strings.Contains(tag, " ") {
 		return Entry{}, false
 	}
-	e = Entry{Time: stamp, Identifier: tag, Message: strings.TrimPrefix(text, " ")}
+	e = Entry{Identifier: tag, Message: strings.TrimPrefix(text, " ")}
 	if name, pid, found := strings.Cut(tag, "["); found {
 		e.Identifier = name
 		pid, closed := strings.CutSuffix(pid, "]")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"smtpban/internal/ban"
+	"smtpban/internal/journal"
 	"smtpban/internal/store"
 )
 
@@ -83,7 +85,7 @@ func (m *machine) runCut(log tape, settle bool) {
 }
 
 // checkCuts compares one run over a log with many over pieces of it.
-func checkCuts(t *testing.T, late bool, options ...cmp.Option) {
+func checkCuts(t *testing.T, draw func(*rapid.T) tape, options ...cmp.Option) {
 	dir := t.TempDir()
 	bans := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -92,7 +94,7 @@ func checkCuts(t *testing.T, late bool, options ...cmp.Option) {
 			t.Fatal(err)
 		}
 		defer os.RemoveAll(scratch)
-		policy, log := drawPolicy(t), drawLog(t, late)
+		policy, log := drawPolicy(t), draw(t)
 		whole := &machine{t: t, path: filepath.Join(scratch, "whole.db"), policy: policy}
 		pieces := &machine{t: t, path: filepath.Join(scratch, "pieces.db"), policy: policy}
 
@@ -113,16 +115,56 @@ func checkCuts(t *testing.T, late bool, options ...cmp.Option) {
 		if diff := cmp.Diff(want, pieces.state(), append(options, compare)...); diff != "" {
 			t.Fatalf("(-one run +many):\n%s", diff)
 		}
+		if diff := cmp.Diff(whole.rest(), pieces.rest(), append(options, compare)...); diff != "" {
+			t.Fatalf("(-one run +many):\n%s", diff)
+		}
 	})
 	if bans == 0 {
 		t.Error("not one ban in all the logs")
 	}
 }
 
-func TestVerdictsDoNotDependOnWhereRunsCutTheLog(t *testing.T) { checkCuts(t, false) }
+func TestVerdictsDoNotDependOnWhereRunsCutTheLog(t *testing.T) {
+	checkCuts(t, func(t *rapid.T) tape { return drawLog(t, false) }, anyOldSession)
+}
+
+// Sessions that a day has passed over are as good as gone, and which runs
+// drop them is no matter.
+var anyOldSession = cmpopts.IgnoreFields(rest{}, "Sessions")
+
+// utterances are lines of a session, with a client's name for CLIENT.
+var utterances = []string{
+	"connect from CLIENT",
+	"warning: CLIENT: SASL LOGIN authentication failed: x, sasl_username=alice",
+	"warning: CLIENT: SASL PLAIN authentication failed: x, sasl_username=alice",
+	"warning: CLIENT: SASL PLAIN authentication failed: generic failure",
+	"warning: SASL authentication failure: cannot connect to saslauthd server: gone",
+	"NOQUEUE: reject: RCPT from CLIENT: 554 5.7.1 <a@example.org>: Relay access denied; from=<b@example.org>",
+	"too many errors after RCPT from CLIENT",
+	"lost connection after AUTH from CLIENT",
+	"disconnect from CLIENT",
+	"disconnect from CLIENT ehlo=1 auth=1/4 quit=1 commands=3/6",
+	"warning: CLIENT: something new",
+}
+
+// drawSessions draws what a few processes say to a few clients, all mixed up.
+func drawSessions(t *rapid.T) (log tape) {
+	clock := epoch
+	for range rapid.IntRange(1, 60).Draw(t, "entries") {
+		clock = clock.Add(time.Duration(rapid.IntRange(0, 8).Draw(t, "seconds later")) * time.Second)
+		client := "unknown[" + rapid.SampledFrom(crowd[:3]).Draw(t, "client") + "]"
+		log = append(log, journal.Entry{
+			Time: clock, Identifier: "postfix/smtpd", PID: rapid.IntRange(1, 2).Draw(t, "pid"),
+			Message: strings.ReplaceAll(rapid.SampledFrom(utterances).Draw(t, "line"), "CLIENT", client),
+		})
+	}
+	return log
+}
+
+func TestSessionsGoOnInTheNextRun(t *testing.T) { checkCuts(t, drawSessions) }
 
 // Where the clock was set back, a run may have ended a ban whose failures are
 // not all read yet. They still count for the client, but the history stays.
 func TestVerdictsDoNotDependOnCutsWhereTheClockWasSetBackEither(t *testing.T) {
-	checkCuts(t, true, cmpopts.IgnoreFields(store.Ended{}, "Ban.Failures"))
+	checkCuts(t, func(t *rapid.T) tape { return drawLog(t, true) }, anyOldSession, cmpopts.IgnoreFields(store.Ended{}, "Ban.Failures"))
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"smtpban/internal/ban"
+	"smtpban/internal/postfix"
 	"smtpban/internal/store"
 )
 
@@ -18,6 +19,7 @@ type ledger struct {
 	clients map[netip.Prefix]*ban.Client
 	bans    map[netip.Prefix]*sentence
 	expired []ban.Ban // retired, of earlier batches
+	seen    seen
 }
 
 // sentence is a ban that may change before it is written.
@@ -32,20 +34,37 @@ func openLedger(policy ban.Policy, tx *store.Tx) (*ledger, error) {
 	pardons, err := tx.Pardons()
 	return &ledger{
 		policy: policy, tx: tx, pardons: pardons,
-		clients: map[netip.Prefix]*ban.Client{}, bans: map[netip.Prefix]*sentence{},
+		clients: map[netip.Prefix]*ban.Client{}, bans: map[netip.Prefix]*sentence{}, seen: seen{},
 	}, err
 }
 
-func (l *ledger) add(e ban.Event) error {
-	if slices.ContainsFunc(l.pardons, func(p store.Pardon) bool { return p.Covers(e) }) {
-		return nil
+// record counts what was found.
+func (l *ledger) record(f postfix.Finding) error {
+	for range f.Times {
+		counted, err := l.add(f.Event)
+		if err != nil {
+			return err
+		}
+		l.seen.add(f.Event, f.Event.Class, counted)
+	}
+	if f.Login {
+		l.seen.add(f.Event, ban.Login, false)
+	}
+	return nil
+}
+
+// add counts an event of its client, unless it has no weight or is pardoned.
+func (l *ledger) add(e ban.Event) (counted bool, err error) {
+	if l.policy.Weight(e.Class, e.Service) == 0 ||
+		slices.ContainsFunc(l.pardons, func(p store.Pardon) bool { return p.Covers(e) }) {
+		return false, nil
 	}
 	prefix := l.policy.Client(e.Address)
 	c, ok := l.clients[prefix]
 	if !ok {
 		known, err := l.tx.Client(prefix)
 		if err != nil {
-			return err
+			return false, err
 		}
 		c = &known
 		l.clients[prefix] = c
@@ -53,14 +72,14 @@ func (l *ledger) add(e ban.Event) error {
 	verdict, b, hits := l.policy.Add(c, e)
 	switch verdict {
 	case ban.Within:
-		return l.within(prefix, e)
+		return true, l.within(prefix, e)
 	case ban.Banned:
 		if err := l.retire(prefix); err != nil {
-			return err
+			return false, err
 		}
 		l.bans[prefix] = &sentence{Ban: b, evidence: ban.Evidence{Hits: hits}, isNew: true, changed: true}
 	}
-	return nil
+	return verdict != ban.Ignored, nil
 }
 
 // within counts a failure during a ban. Where the ban is of a network, its
@@ -114,6 +133,11 @@ func (l *ledger) retire(prefix netip.Prefix) error {
 // write stores what changed, in order of the keys, because bbolt is slow with
 // many keys in random order, and returns the new bans that are in force.
 func (l *ledger) write(now time.Time) (bans []ban.Ban, err error) {
+	for _, hour := range slices.SortedFunc(maps.Keys(l.seen), time.Time.Compare) {
+		if err := l.tx.AddHour(store.Hour{Start: hour, Classes: l.seen[hour]}); err != nil {
+			return nil, err
+		}
+	}
 	for _, prefix := range slices.SortedFunc(maps.Keys(l.clients), ban.ComparePrefix) {
 		c := l.clients[prefix]
 		if err := l.tx.PutClient(*c, l.policy.Due(*c)); err != nil {

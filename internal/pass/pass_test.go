@@ -217,6 +217,31 @@ func (m *machine) state() state {
 	return s
 }
 
+// rest is what the file says besides.
+type rest struct {
+	Sessions []store.Session
+	Hours    []store.Hour
+	Shapes   []store.Shape
+}
+
+func (m *machine) rest() (r rest) {
+	m.t.Helper()
+	err := store.New(m.path).View(func(tx *store.Tx) (err error) {
+		if r.Sessions, err = collect(tx.Sessions()); err != nil {
+			return err
+		}
+		if r.Hours, err = collect(tx.Hours()); err != nil {
+			return err
+		}
+		r.Shapes, err = collect(tx.Shapes())
+		return err
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return r
+}
+
 func (m *machine) positions() journal.Positions {
 	m.t.Helper()
 	positions, err := pass.Positions(store.New(m.path))

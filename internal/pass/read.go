@@ -5,6 +5,7 @@ package pass
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -28,7 +29,7 @@ const maxAhead = 24 * time.Hour
 // Read is what reading the log brought.
 type Read struct {
 	Entries int            // of smtpd and postscreen, new since the last run
-	Events  int            // those of them that tell of abuse
+	Events  int            // failures that count, some of several entries, some of one together
 	Bans    []ban.Ban      // new ones that are still in force
 	Expired []ban.Ban      // earlier ones whose time is over
 	Gaps    []*journal.Gap // not told of before
@@ -45,90 +46,129 @@ type Pass struct {
 // in one transaction together with its position. If nothing is new it writes
 // nothing. On an error of the input, what was read before it is kept.
 func (p Pass) Read(in journal.Input) (Read, error) {
-	var (
-		total  Read
-		events []ban.Event
-		batch  int
-		begin  = time.Now()
-	)
-	commit := func() error {
-		positions, err := in.Positions()
-		if err != nil {
-			return err
-		}
-		bans, expired, err := p.commit(events, positions)
-		if err != nil {
-			return err
-		}
-		total.Bans = append(total.Bans, bans...)
-		total.Expired = append(total.Expired, expired...)
-		events, batch, begin = events[:0], 0, time.Now()
-		return nil
-	}
+	r := reading{Pass: p, in: in, batch: newBatch()}
 	for e, err := range in.Entries() {
 		var gap *journal.Gap
 		if errors.As(err, &gap) {
-			total.Gaps = append(total.Gaps, gap)
+			r.total.Gaps = append(r.total.Gaps, gap)
 			continue
 		}
+		if err == nil {
+			err = r.entry(e)
+		}
 		if err != nil {
-			err = errors.Join(err, commit())
-			return total, err
+			return r.total, errors.Join(err, r.commit())
 		}
-		total.Entries++
-		batch++
-		if event, ok := postfix.Parse(e); ok {
-			if event.Time.After(p.Now.Add(maxAhead)) {
-				event.Time = p.Now
-			}
-			total.Events++
-			events = append(events, event)
-		}
-		if batch == batchEntries || batch%1000 == 0 && time.Since(begin) > batchTime {
-			if err := commit(); err != nil {
-				return total, err
+		if r.batch.full() {
+			if err := r.commit(); err != nil {
+				return r.total, err
 			}
 		}
 	}
-	if err := commit(); err != nil {
-		return total, err
+	if err := r.commit(); err != nil {
+		return r.total, err
 	}
 	var err error
-	total.Gaps, err = p.onlyNews(total.Gaps)
-	return total, err
+	r.total.Gaps, err = p.onlyNews(r.total.Gaps)
+	return r.total, err
 }
 
-// commit judges the events and stores the outcome and the positions in one
-// transaction. It returns the new bans in force and the earlier ones that are
-// over; a ban that is both new and over is only for the history.
-func (p Pass) commit(events []ban.Event, positions journal.Positions) (bans, expired []ban.Ban, err error) {
-	if len(events) == 0 && len(positions) == 0 {
-		return nil, nil, nil
+// reading is a Read on its way.
+type reading struct {
+	Pass
+	in       journal.Input
+	sessions *postfix.Sessions // nil until there is an entry
+	batch    *batch
+	total    Read
+}
+
+func (r *reading) entry(e journal.Entry) (err error) {
+	if r.sessions == nil {
+		if r.sessions, err = r.Pass.sessions(e.Time); err != nil {
+			return err
+		}
 	}
-	err = p.Store.Update(func(tx *store.Tx) error {
-		l, err := openLedger(p.Policy, tx)
+	r.total.Entries++
+	r.batch.entries++
+	line := postfix.Parse(e)
+	if line.Unknown {
+		r.batch.puzzles.Add(e)
+	}
+	found := r.sessions.Add(e, line)
+	if found.Times == 0 {
+		return nil
+	}
+	if found.Event.Time.After(r.Now.Add(maxAhead)) {
+		found.Event.Time = r.Now
+	}
+	if r.Policy.Weight(found.Event.Class, found.Event.Service) > 0 {
+		r.total.Events += found.Times
+	}
+	r.batch.findings = append(r.batch.findings, found)
+	return nil
+}
+
+// commit judges the findings of the batch and stores the outcome, the sessions
+// still open and the positions in one transaction. A ban that is both new and
+// over is only for the history.
+func (r *reading) commit() error {
+	positions, err := r.in.Positions()
+	if err != nil {
+		return err
+	}
+	b := r.batch
+	r.batch = newBatch()
+	if b.entries == 0 && len(positions) == 0 {
+		return nil
+	}
+	var bans, expired []ban.Ban
+	err = r.Store.Update(func(tx *store.Tx) error {
+		l, err := openLedger(r.Policy, tx)
 		if err != nil {
 			return err
 		}
-		for _, e := range events {
-			if err := l.add(e); err != nil {
+		for _, f := range b.findings {
+			if err := l.record(f); err != nil {
 				return err
 			}
 		}
-		if bans, err = l.write(p.Now); err != nil {
+		if bans, err = l.write(r.Now); err != nil {
 			return err
 		}
-		if err := putPositions(tx, positions); err != nil {
+		if err := errors.Join(putPositions(tx, positions), r.putRest(tx, b)); err != nil {
 			return err
 		}
-		if expired, err = endExpired(tx, p.Now); err != nil {
+		if expired, err = endExpired(tx, r.Now); err != nil {
 			return err
 		}
 		expired = slices.DeleteFunc(expired, func(b ban.Ban) bool { return l.isNew(b.Prefix) })
 		expired = append(expired, l.expired...)
-		return tx.PutLastCommit(p.Now)
+		return tx.PutLastCommit(r.Now)
 	})
-	return bans, expired, err
+	if err != nil {
+		return err
+	}
+	r.total.Bans = append(r.total.Bans, bans...)
+	r.total.Expired = append(r.total.Expired, expired...)
+	return nil
+}
+
+// putRest stores what concerns no client that is known.
+func (r *reading) putRest(tx *store.Tx, b *batch) error {
+	for _, text := range slices.Sorted(maps.Keys(b.puzzles)) {
+		if err := tx.AddShape(b.puzzles[text]); err != nil {
+			return err
+		}
+	}
+	if r.sessions == nil {
+		return nil
+	}
+	for _, change := range r.sessions.Changes() {
+		if err := tx.PutSession(store.Session(change)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Positions returns how far each boot was read, as the readers want it.

@@ -1,7 +1,9 @@
-// Package postfix reads the lines that Postfix's smtpd and postscreen write
-// about their clients. It works on one line at a time, from its first byte and
-// without regular expressions: only what Postfix itself prints at a fixed place
-// decides, and whatever a client can put into a line never supplies an address.
+// Package postfix reads the lines that Postfix writes about its clients. Parse
+// looks at one line, from its first byte and without regular expressions: only
+// what Postfix itself prints at a fixed place decides, and whatever a client can
+// put into a line never supplies an address. Sessions then folds the lines of
+// each SMTP session, so that one attempt counts once however many lines tell of
+// it.
 package postfix
 
 import (
@@ -12,40 +14,80 @@ import (
 	"smtpban/internal/journal"
 )
 
-// Parse returns the event that an entry tells of. It returns false for an entry
-// that is not of smtpd or postscreen, names no client address, or is nothing
-// that could count.
-func Parse(e journal.Entry) (ban.Event, bool) {
+// Line is what one line says by itself.
+type Line struct {
+	Service string     // smtpd, submission, smtps, or another syslog_name part of the tag
+	Address netip.Addr // of the client, unmapped; not valid if the line names none
+	Port    uint16     // of the client, 0 if not logged
+	Name    string     // verified host name of the client, "" if it has none
+	Class   ban.Class  // 0 if the line tells of nothing that could count
+	User    string     // login name tried, "" if not logged; any text, for display only
+	Reason  string     // why nothing in it can count, "" if it has a class
+
+	// Unknown is set if the line matches no rule, names a client and begins
+	// like a failure: somebody should look at it. See Shape.
+	Unknown bool
+
+	rule      *rule
+	with      classes // see rule
+	told      bool    // it tells of an AUTH command that failed
+	generic   bool    // of one that failed without a cause, which may be the server
+	mechanism string  // of that AUTH command
+	stats     bool    // it has the statistics of its session
+	failed    int     // AUTH commands by the statistics
+	succeeded int
+}
+
+// Reasons that several places give.
+const (
+	notOurs  = "not a line of smtpd, postscreen or cleanup"
+	noRule   = "no rule for such a line"
+	isPuzzle = "no rule knows this line; smtpban match --unknown shows it for a bug report"
+	noClient = "the client was gone before its address was known"
+)
+
+// Parse reads a line. It keeps no copy of the entry's texts but parts of them.
+func Parse(e journal.Entry) Line {
 	service, program, ok := splitIdentifier(e.Identifier)
 	if !ok {
-		return ban.Event{}, false
+		return Line{Reason: notOurs}
 	}
-	for _, r := range rules {
-		if r.program != program {
-			continue
+	l := Line{Service: service}
+	if !program.read(e.Message, &l) {
+		if beginsLikeFailure(program, e.Message) && namesClient(e.Message) {
+			return Line{Service: service, Reason: isPuzzle, Unknown: true}
 		}
-		rest, ok := strings.CutPrefix(e.Message, r.before)
-		if !ok {
-			continue
-		}
-		name, addr, rest, ok := cutClient(rest)
-		if !ok {
-			continue
-		}
-		rest, ok = strings.CutPrefix(rest, r.after)
-		if !ok {
-			continue
-		}
-		user, ok := r.accept(rest)
-		if !ok {
-			continue
-		}
-		return ban.Event{
-			Time: e.Time, Boot: e.Boot, Identifier: e.Identifier, PID: e.PID,
-			Service: service, Class: r.class, Address: addr, Name: clip(name), User: clip(user),
-		}, true
+		return Line{Service: service, Reason: noRule}
 	}
-	return ban.Event{}, false
+	if !l.Address.IsValid() && l.Reason == "" {
+		l.Class, l.Reason = 0, noClient
+	}
+	return l
+}
+
+// splitIdentifier takes a syslog tag apart. Postfix makes it of syslog_name and
+// the name of the program (mail_task(3)): postfix/smtpd, and with
+// "-o syslog_name=postfix/submission" postfix/submission/smtpd. The service is
+// the part in the middle, or the program where there is none.
+func splitIdentifier(tag string) (service string, p *program, ok bool) {
+	slash := strings.LastIndexByte(tag, '/')
+	if slash < 0 {
+		return "", nil, false
+	}
+	switch service = tag[slash+1:]; service {
+	case "smtpd":
+		p = smtpd
+	case "postscreen":
+		p = postscreen
+	case "cleanup":
+		p = cleanup
+	default:
+		return "", nil, false
+	}
+	if first := strings.IndexByte(tag[:slash], '/'); first >= 0 && first+1 < slash {
+		service = tag[first+1 : slash]
+	}
+	return service, p, true
 }
 
 // maxText bounds what a client can make us remember of its names, in bytes.
@@ -58,25 +100,6 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:maxText], "")
 }
 
-// splitIdentifier takes a syslog tag apart. Postfix makes it of syslog_name and
-// the name of the program (mail_task(3)): postfix/smtpd, and with
-// "-o syslog_name=postfix/submission" postfix/submission/smtpd. The service is
-// the part in the middle, or the program where there is none.
-func splitIdentifier(tag string) (service, program string, ok bool) {
-	slash := strings.LastIndexByte(tag, '/')
-	if slash < 0 {
-		return "", "", false
-	}
-	program = tag[slash+1:]
-	if program != "smtpd" && program != "postscreen" {
-		return "", "", false
-	}
-	if _, service, ok = strings.Cut(tag[:slash], "/"); ok && service != "" {
-		return service, program, true
-	}
-	return program, program, true
-}
-
 // cutClient reads the client at the start of s as smtpd prints it,
 //
 //	NAME[ADDRESS]
@@ -85,43 +108,92 @@ func splitIdentifier(tag string) (service, program string, ok bool) {
 // and returns what follows. NAME is a host name that resolves back to ADDRESS,
 // or "unknown"; valid_hostname(3) keeps brackets and blanks out of it, so the
 // first bracket is Postfix's own.
-func cutClient(s string) (name string, addr netip.Addr, rest string, ok bool) {
-	open := 0
-	for open < len(s) && isHostByte(s[open]) {
-		open++
-	}
+func (l *Line) cutClient(s string) (rest string, ok bool) {
+	open := hostLength(s)
 	if open == 0 || open == len(s) || s[open] != '[' {
-		return "", netip.Addr{}, "", false
+		return "", false
 	}
-	literal, rest, ok := strings.Cut(s[open+1:], "]")
-	if !ok {
-		return "", netip.Addr{}, "", false
+	if l.Name = s[:open]; l.Name == "unknown" {
+		l.Name = ""
 	}
+	return l.cutAddress(s[open:])
+}
+
+// cutAddress reads "[ADDRESS]" or "[ADDRESS]:PORT". An address that Postfix does
+// not know either, "[unknown]", is none.
+func (l *Line) cutAddress(s string) (rest string, ok bool) {
+	if s == "" || s[0] != '[' {
+		return "", false
+	}
+	end := strings.IndexByte(s, ']')
+	if end < 0 {
+		return "", false
+	}
+	literal, rest := s[1:end], s[end+1:]
+	if literal == "unknown" {
+		l.Address = netip.Addr{}
+		rest, l.Port = cutPort(rest)
+		return rest, true
+	}
+	if l.Address, ok = parseAddress(literal); !ok {
+		return "", false
+	}
+	rest, l.Port = cutPort(rest)
+	return rest, true
+}
+
+func parseAddress(literal string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(literal)
 	if err != nil || addr.Zone() != "" {
-		return "", netip.Addr{}, "", false // "unknown": the client had gone already
+		return netip.Addr{}, false
 	}
-	if name = s[:open]; name == "unknown" {
-		name = ""
+	return addr.Unmap(), true
+}
+
+// hostLength returns how many bytes at the start of s could be a host name.
+func hostLength(s string) int {
+	n := 0
+	for n < len(s) && isHostByte(s[n]) {
+		n++
 	}
-	return name, addr.Unmap(), cutPort(rest), true
+	return n
 }
 
 func isHostByte(b byte) bool {
 	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '.' || b == '-' || b == '_'
 }
 
+func isDigit(b byte) bool { return '0' <= b && b <= '9' }
+
+func isUpper(b byte) bool { return 'A' <= b && b <= 'Z' }
+
 // cutPort drops a leading ":PORT", where PORT is a number or "unknown".
-func cutPort(s string) string {
-	port, ok := strings.CutPrefix(s, ":")
+func cutPort(s string) (rest string, port uint16) {
+	after, ok := strings.CutPrefix(s, ":")
 	if !ok {
-		return s
+		return s, 0
 	}
-	if rest, ok := strings.CutPrefix(port, "unknown"); ok {
-		return rest
+	if rest, ok := strings.CutPrefix(after, "unknown"); ok {
+		return rest, 0
 	}
-	if rest := strings.TrimLeft(port, "0123456789"); rest != port {
-		return rest
+	number, rest := cutNumber(after)
+	if len(rest) == len(after) || number > 65535 {
+		return s, 0
 	}
-	return s
+	return rest, uint16(number)
+}
+
+// cutNumber reads a number at the start of s, 0 if there is none. One with too
+// many digits is as good as 99,999,999.
+func cutNumber(s string) (number int, rest string) {
+	n := 0
+	for n < len(s) && isDigit(s[n]) {
+		if n < 8 {
+			number = number*10 + int(s[n]-'0')
+		} else {
+			number = 99_999_999
+		}
+		n++
+	}
+	return number, s[n:]
 }

@@ -12,6 +12,7 @@ import (
 	"unicode/utf16"
 
 	"smtpban/internal/ban"
+	"smtpban/internal/store"
 )
 
 // The JSON shapes are an interface that other programs rely on.
@@ -41,6 +42,21 @@ type jsonReport struct {
 	Until   string       `json:"until"`
 	Clients []jsonClient `json:"clients"`
 	Bans    []jsonBan    `json:"bans"`
+	Seen    []jsonSeen   `json:"classes"`
+	Unknown []jsonShape  `json:"unknown"`
+}
+
+type jsonSeen struct {
+	Class   string `json:"class"`
+	Events  int    `json:"events"`
+	Counted int    `json:"counted"`
+}
+
+type jsonShape struct {
+	Shape string `json:"shape"` // "" for all those for which there was no room
+	Lines int    `json:"lines"`
+	First string `json:"first"`
+	Last  string `json:"last"`
 }
 
 // WriteBansJSON writes the bans as a JSON array.
@@ -48,17 +64,36 @@ func WriteBansJSON(w io.Writer, bans []Ban) error { return writeJSON(w, toJSON(b
 
 // WriteJSON writes the report as a JSON object.
 func (r Report) WriteJSON(w io.Writer) error {
-	out := jsonReport{Until: stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans)}
+	out := jsonReport{
+		Until: stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans),
+		Seen: []jsonSeen{}, Unknown: unknownJSON(r.Unknown),
+	}
+	for _, s := range r.Seen {
+		out.Seen = append(out.Seen, jsonSeen{s.Class.String(), s.Events, s.Counted})
+	}
 	if !r.Since.IsZero() {
 		since := stamp(r.Since)
 		out.Since = &since
 	}
 	for _, c := range r.Clients {
 		out.Clients = append(out.Clients, jsonClient{
-			Client: clientName(c.Prefix), Failures: c.Failures, First: stamp(c.First), Last: stamp(c.Last), State: c.State,
+			Client: ClientName(c.Prefix), Failures: c.Failures, First: stamp(c.First), Last: stamp(c.Last), State: c.State,
 		})
 	}
 	return writeJSON(w, out)
+}
+
+// WriteUnknownJSON writes the shapes as a JSON array.
+func WriteUnknownJSON(w io.Writer, shapes []store.Shape) error {
+	return writeJSON(w, unknownJSON(shapes))
+}
+
+func unknownJSON(shapes []store.Shape) []jsonShape {
+	out := make([]jsonShape, 0, len(shapes))
+	for _, s := range shapes {
+		out = append(out, jsonShape{s.Text, s.Count, stamp(s.First), stamp(s.Last)})
+	}
+	return out
 }
 
 func toJSON(bans []Ban) []jsonBan {
@@ -81,13 +116,19 @@ func toJSON(bans []Ban) []jsonBan {
 	return out
 }
 
-// writeJSON writes v, with what could steer a terminal escaped: outside of
+// writeJSON writes v over several lines.
+func writeJSON(w io.Writer, v any) error { return encode(w, v, "  ") }
+
+// WriteJSONLine writes v on a line of its own.
+func WriteJSONLine(w io.Writer, v any) error { return encode(w, v, "") }
+
+// encode writes v, with what could steer a terminal escaped: outside of
 // strings, the encoder prints nothing else than ASCII and line breaks.
-func writeJSON(w io.Writer, v any) error {
+func encode(w io.Writer, v any, indent string) error {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
+	e.SetIndent("", indent)
 	if err := e.Encode(v); err != nil {
 		return err
 	}
@@ -108,8 +149,8 @@ func writeJSON(w io.Writer, v any) error {
 // stamp writes a time in RFC 3339, UTC, with microseconds.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
 
-// clientName writes a client as the log names it, where it is a single address.
-func clientName(p netip.Prefix) string {
+// ClientName writes a client as the log names it, where it is a single address.
+func ClientName(p netip.Prefix) string {
 	if p.IsSingleIP() && p.Addr().Is4() {
 		return p.Addr().String()
 	}

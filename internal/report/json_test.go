@@ -95,6 +95,42 @@ const sampleJSON = `{
       "reason": "",
       "route": false
     }
+  ],
+  "classes": [
+    {
+      "class": "sasl-auth",
+      "events": 33,
+      "counted": 31
+    },
+    {
+      "class": "dnsbl",
+      "events": 7,
+      "counted": 0
+    },
+    {
+      "class": "login",
+      "events": 4,
+      "counted": 0
+    },
+    {
+      "class": "class-77",
+      "events": 1,
+      "counted": 0
+    }
+  ],
+  "unknown": [
+    {
+      "shape": "postscreen: NEW TEST from CLIENT",
+      "lines": 3,
+      "first": "2026-11-03T09:00:00.000000Z",
+      "last": "2026-11-03T10:00:00.000000Z"
+    },
+    {
+      "shape": "smtpd: warning: CLIENT: a \u001b[31mriddle",
+      "lines": 2,
+      "first": "2026-11-03T09:00:00.000000Z",
+      "last": "2026-11-03T10:00:00.000000Z"
+    }
   ]
 }
 `
@@ -120,7 +156,9 @@ func TestJSONListsAreNeverNull(t *testing.T) {
   "since": "2026-11-03T11:00:00.000000Z",
   "until": "2026-11-03T12:00:00.000000Z",
   "clients": [],
-  "bans": []
+  "bans": [],
+  "classes": [],
+  "unknown": []
 }
 `, object.String())
 }

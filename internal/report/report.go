@@ -4,6 +4,7 @@ package report
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -56,6 +57,14 @@ type Report struct {
 	Until   time.Time
 	Clients []Client // those with most failures first
 	Bans    []Ban    // in force at Until, in order of the prefix
+	Seen    []Seen   // since the hour of Since, in the order of ban.Classes
+	Unknown []store.Shape
+}
+
+// Seen says how often a class was seen.
+type Seen struct {
+	Class ban.Class
+	store.Count
 }
 
 // Bans returns the bans in force at now. Whether the kernel blocks them is for
@@ -100,7 +109,61 @@ func New(tx *store.Tx, never ban.NeverBan, since, now time.Time) (Report, error)
 		r.Clients = append(r.Clients, Client{c.Prefix, c.Failures, c.First, c.Last, state})
 	}
 	slices.SortStableFunc(r.Clients, func(a, b Client) int { return cmp.Compare(b.Failures, a.Failures) })
-	return r, nil
+	if r.Seen, err = seenSince(tx, since); err != nil {
+		return Report{}, err
+	}
+	r.Unknown, err = Unknown(tx)
+	return r, err
+}
+
+// seenSince adds up the hours from that of since on.
+func seenSince(tx *store.Tx, since time.Time) ([]Seen, error) {
+	sum := map[ban.Class]store.Count{}
+	for h, err := range tx.Hours() {
+		if err != nil {
+			return nil, err
+		}
+		if h.Start.Before(since.Truncate(time.Hour)) {
+			continue
+		}
+		for class, n := range h.Classes {
+			sum[class] = store.Count{Events: sum[class].Events + n.Events, Counted: sum[class].Counted + n.Counted}
+		}
+	}
+	order := ban.Classes()
+	for _, class := range slices.Sorted(maps.Keys(sum)) {
+		if !slices.Contains(order, class) { // of a later version
+			order = append(order, class)
+		}
+	}
+	var seen []Seen
+	for _, class := range order {
+		if n, ok := sum[class]; ok {
+			seen = append(seen, Seen{class, n})
+		}
+	}
+	return seen, nil
+}
+
+// Unknown returns the shapes of lines that no rule knows, the most frequent
+// first.
+func Unknown(tx *store.Tx) ([]store.Shape, error) {
+	var shapes []store.Shape
+	for s, err := range tx.Shapes() {
+		if err != nil {
+			return nil, err
+		}
+		shapes = append(shapes, s)
+	}
+	SortShapes(shapes)
+	return shapes, nil
+}
+
+// SortShapes puts the most frequent ones first.
+func SortShapes(shapes []store.Shape) {
+	slices.SortFunc(shapes, func(a, b store.Shape) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Text, b.Text))
+	})
 }
 
 // protected reports whether nothing of the client could be blocked.

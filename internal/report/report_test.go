@@ -129,10 +129,43 @@ func sample(t *testing.T) report.Report {
 			client("198.51.100.200/32", 4, -60, -49),
 		},
 		[]ban.Ban{journalBan, unblocked, protected, manual})
+	see(t, s, -2.5, map[ban.Class]store.Count{ban.SASLAuth: {Events: 30, Counted: 28}, ban.Login: {Events: 4}})
+	see(t, s, -1, map[ban.Class]store.Count{ban.DNSBL: {Events: 7}, 77: {Events: 1}, ban.SASLAuth: {Events: 3, Counted: 3}})
+	puzzle(t, s, "smtpd: warning: CLIENT: a \x1b[31mriddle", 2)
+	puzzle(t, s, "postscreen: NEW TEST from CLIENT", 3)
 	never := ban.NeverBan{{Prefix: prefix("192.0.2.25/32"), Reason: "own address"}}
 	r := newReport(t, s, never, time.Time{}, noon)
 	r.Enforce(blocked("203.0.113.9/32", "198.51.100.128/25"))
 	return r
+}
+
+// see records what was seen in the hour.
+func see(t *testing.T, s *store.Store, hour float64, classes map[ban.Class]store.Count) {
+	t.Helper()
+	if err := s.Update(func(tx *store.Tx) error { return tx.AddHour(store.Hour{Start: at(hour), Classes: classes}) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// puzzle records lines that no rule knows.
+func puzzle(t *testing.T, s *store.Store, text string, lines int) {
+	t.Helper()
+	shape := store.Shape{Text: text, Count: lines, First: at(-3), Last: at(-2)}
+	if err := s.Update(func(tx *store.Tx) error { return tx.AddShape(shape) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestClassesAreCountedFromTheHourOfTheLastReportOn(t *testing.T) {
+	s := newStore(t, nil, nil)
+	see(t, s, -3, map[ban.Class]store.Count{ban.Pregreet: {Events: 100, Counted: 100}})
+	see(t, s, -2, map[ban.Class]store.Count{ban.Pregreet: {Events: 10, Counted: 9}})
+	see(t, s, -1, map[ban.Class]store.Count{ban.Pregreet: {Events: 1, Counted: 1}, ban.Hangup: {Events: 5}})
+	r := newReport(t, s, nil, at(-1.5), noon)
+	check(t, []report.Seen{
+		{Class: ban.Pregreet, Count: store.Count{Events: 11, Counted: 10}},
+		{Class: ban.Hangup, Count: store.Count{Events: 5}},
+	}, r.Seen)
 }
 
 func TestReportNamesClientsThatAttackedSinceAndThoseStillBanned(t *testing.T) {

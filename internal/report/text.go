@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"smtpban/internal/ban"
+	"smtpban/internal/store"
 )
 
 // Text says how to print for people.
@@ -31,15 +32,54 @@ func (t Text) WriteReport(w io.Writer, r Report) error {
 	}
 	rows := make([][]string, 0, len(r.Clients))
 	for _, c := range r.Clients {
-		rows = append(rows, []string{clientName(c.Prefix), strconv.Itoa(c.Failures), t.time(c.Last), string(c.State)})
+		rows = append(rows, []string{ClientName(c.Prefix), strconv.Itoa(c.Failures), t.time(c.Last), string(c.State)})
 	}
-	if err := t.table(w, "offending clients", []string{"CLIENT", "FAILURES", "LATEST ATTEMPT", "STATE"}, rows); err != nil {
+	if err := t.Table(w, "offending clients", []string{"CLIENT", "FAILURES", "LATEST ATTEMPT", "STATE"}, rows); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	return t.WriteBans(w, r.Bans)
+	if err := t.WriteBans(w, r.Bans); err != nil {
+		return err
+	}
+	if len(r.Seen) > 0 {
+		if err := t.writeSeen(w, r.Seen); err != nil {
+			return err
+		}
+	}
+	if len(r.Unknown) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return t.WriteUnknown(w, r.Unknown)
+}
+
+// writeSeen prints how often each class was seen.
+func (t Text) writeSeen(w io.Writer, seen []Seen) error {
+	var rows [][]string
+	for _, s := range seen {
+		rows = append(rows, []string{s.Class.String(), strconv.Itoa(s.Events), strconv.Itoa(s.Counted)})
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return t.Table(w, "classes", []string{"CLASS", "EVENTS", "COUNTED"}, rows)
+}
+
+// WriteUnknown prints the shapes of lines that no rule knows.
+func (t Text) WriteUnknown(w io.Writer, shapes []store.Shape) error {
+	var rows [][]string
+	for _, s := range shapes {
+		text := Printable(s.Text)
+		if text == "" {
+			text = "(others)"
+		}
+		rows = append(rows, []string{strconv.Itoa(s.Count), t.time(s.Last), text})
+	}
+	return t.Table(w, "unknown kinds of lines", []string{"LINES", "LATEST", "SHAPE"}, rows)
 }
 
 // WriteBans prints the bans.
@@ -65,15 +105,15 @@ func (t Text) WriteBans(w io.Writer, bans []Ban) error {
 		}
 		rows = append(rows, []string{
 			b.Prefix.String(), class, strconv.Itoa(b.Failures), t.time(b.Start), until,
-			strconv.Itoa(b.Count), route, printable(b.Reason),
+			strconv.Itoa(b.Count), route, Printable(b.Reason),
 		})
 	}
-	return t.table(w, "bans", []string{"PREFIX", "CLASS", "FAILURES", "START", "UNTIL", "COUNT", "ROUTE", "REASON"}, rows)
+	return t.Table(w, "bans", []string{"PREFIX", "CLASS", "FAILURES", "START", "UNTIL", "COUNT", "ROUTE", "REASON"}, rows)
 }
 
-// table prints rows in columns as systemctl does: no borders, two blanks
+// Table prints rows in columns as systemctl does: no borders, two blanks
 // between columns, and the number of rows at the end.
-func (t Text) table(w io.Writer, what string, header []string, rows [][]string) error {
+func (t Text) Table(w io.Writer, what string, header []string, rows [][]string) error {
 	all := rows
 	if t.Legend {
 		all = append([][]string{header}, rows...)
@@ -103,9 +143,9 @@ func (t Text) table(w io.Writer, what string, header []string, rows [][]string) 
 
 func (t Text) time(at time.Time) string { return at.In(t.Location).Format("2006-01-02 15:04:05 MST") }
 
-// printable replaces what could steer a terminal: control characters, C1 ones
+// Printable replaces what could steer a terminal: control characters, C1 ones
 // and bidirectional marks included.
-func printable(s string) string {
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r

@@ -30,6 +30,20 @@ PREFIX             CLASS      FAILURES  START                    UNTIL          
 2001:db8:1:2::/64  sasl-auth  5         2026-11-03 10:00:00 CET  2026-11-04 10:00:00 CET  1      no
 
 4 bans listed.
+
+CLASS      EVENTS  COUNTED
+sasl-auth  33      31
+dnsbl      7       0
+login      4       0
+class-77   1       0
+
+4 classes listed.
+
+LINES  LATEST                   SHAPE
+3      2026-11-03 11:00:00 CET  postscreen: NEW TEST from CLIENT
+2      2026-11-03 11:00:00 CET  smtpd: warning: CLIENT: a ?[31mriddle
+
+2 unknown kinds of lines listed.
 `
 
 const bareText = `203.0.113.9        12  2026-11-03 10:45:00 CET  blocked
@@ -42,6 +56,14 @@ const bareText = `203.0.113.9        12  2026-11-03 10:45:00 CET  blocked
 198.51.100.128/25  manual     0   2026-11-01 13:00:00 CET  forever                  1  yes        spam from ?[31mBörse?, see <ticket> 7
 203.0.113.9/32     sasl-auth  12  2026-11-03 10:45:00 CET  2026-11-04 10:45:00 CET  1  yes
 2001:db8:1:2::/64  sasl-auth  5   2026-11-03 10:00:00 CET  2026-11-04 10:00:00 CET  1  no
+
+sasl-auth  33  31
+dnsbl      7   0
+login      4   0
+class-77   1   0
+
+3  2026-11-03 11:00:00 CET  postscreen: NEW TEST from CLIENT
+2  2026-11-03 11:00:00 CET  smtpd: warning: CLIENT: a ?[31mriddle
 `
 
 const emptyText = `Attacks on Postfix from 2026-11-03 12:00:00 CET to 2026-11-03 13:00:00 CET

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 	"iter"
 	"time"
@@ -18,6 +19,9 @@ var (
 	bucketHistory   = []byte("history")   // end, prefix -> Ended
 	bucketPardons   = []byte("pardons")   // prefix -> up to when nothing counts
 	bucketSettings  = []byte("settings")  // name -> what other programs' configuration said, opaque here
+	bucketSessions  = []byte("sessions")  // opaque -> what is remembered of an open SMTP session, opaque here
+	bucketHours     = []byte("hours")     // hour -> Hour
+	bucketShapes    = []byte("shapes")    // shape -> Shape
 
 	keySchema = []byte("schema")
 	keyCommit = []byte("commit")
@@ -139,6 +143,28 @@ func (t *Tx) Setting(name string) ([]byte, error) {
 // PutSetting records what another program's configuration said.
 func (t *Tx) PutSetting(name string, value []byte) error {
 	return t.put(bucketSettings, []byte(name), sealed(value))
+}
+
+// Sessions yields the keys and values of the open SMTP sessions.
+func (t *Tx) Sessions() iter.Seq2[Session, error] {
+	return decoded(t, bucketSessions, func(key, value []byte) (Session, error) {
+		plain, err := opened(value)
+		if err != nil {
+			return Session{}, fmt.Errorf("session %x: %w", key, err)
+		}
+		return Session{bytes.Clone(key), plain}, nil
+	})
+}
+
+// Session is an open SMTP session; both parts mean something to others only.
+type Session struct{ Key, Value []byte }
+
+// PutSession records a session, or that it is over if it has no value.
+func (t *Tx) PutSession(s Session) error {
+	if s.Value == nil {
+		return t.delete(bucketSessions, s.Key)
+	}
+	return t.put(bucketSessions, s.Key, sealed(s.Value))
 }
 
 // each yields the pairs of a bucket in order of their keys. They are valid

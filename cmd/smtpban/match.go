@@ -1,0 +1,284 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"smtpban/internal/ban"
+	"smtpban/internal/config"
+	"smtpban/internal/guard"
+	"smtpban/internal/journal"
+	"smtpban/internal/pass"
+	"smtpban/internal/postfix"
+	"smtpban/internal/report"
+	"smtpban/internal/store"
+)
+
+func newMatchCommand(a *app) *cobra.Command {
+	m := &match{app: a}
+	cmd := &cobra.Command{
+		Use:   "match [LINE]...",
+		Short: "Show how lines of the log are read, and why they count or not",
+		Args:  cobra.ArbitraryArgs,
+		RunE:  func(_ *cobra.Command, lines []string) error { return m.run(lines) },
+	}
+	a.addInputFlags(cmd)
+	a.addOutputFlags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&m.identifier, "identifier", "postfix/smtpd", "take `TAG` for the syslog tag of lines that have none")
+	f.BoolVar(&m.unknown, "unknown", false, "show only what no rule knows, by its shape")
+	return cmd
+}
+
+// match reads lines as block does, but keeps nothing.
+type match struct {
+	*app
+	identifier string
+	unknown    bool
+
+	policy   ban.Policy
+	sessions *postfix.Sessions
+	lines    int
+	counted  int
+	puzzles  pass.Puzzles
+}
+
+func (m *match) run(lines []string) error {
+	if m.input.count() > 1 || len(lines) > 0 && m.input.given() {
+		return usageError{errors.New("lines, --directory, --file, --entries and --maillog exclude each other")}
+	}
+	cfg, err := m.loadConfig()
+	if err != nil {
+		return err
+	}
+	m.policy, m.sessions, m.puzzles = cfg.Policy, postfix.NewSessions(cfg.Policy.Weight), pass.Puzzles{}
+	if !m.unknown {
+		return m.showReadings(cfg, lines)
+	}
+	if len(lines) == 0 && !m.input.given() {
+		return m.showKnownShapes(cfg)
+	}
+	err = m.eachLine(cfg, lines, func(e journal.Entry, ok bool) error {
+		if ok && postfix.Parse(e).Unknown {
+			m.puzzles.Add(e)
+		}
+		return nil
+	})
+	return errors.Join(err, m.showShapes(slices.Collect(maps.Values(m.puzzles))))
+}
+
+// showKnownShapes shows those that block has met.
+func (m *match) showKnownShapes(cfg config.Config) error {
+	var shapes []store.Shape
+	err := m.state(cfg).View(func(tx *store.Tx) (err error) {
+		shapes, err = report.Unknown(tx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return m.showShapes(shapes)
+}
+
+func (m *match) showShapes(shapes []store.Shape) error {
+	report.SortShapes(shapes)
+	if m.output == "json" {
+		return report.WriteUnknownJSON(m.stdout, shapes)
+	}
+	return m.text().WriteUnknown(m.stdout, shapes)
+}
+
+// eachLine hands over every line or entry of the input in order; ok is false for
+// what is no line of a log.
+func (m *match) eachLine(cfg config.Config, lines []string, do func(e journal.Entry, ok bool) error) error {
+	switch {
+	case len(lines) > 0 && !slices.Equal(lines, []string{"-"}):
+		return m.eachText(strings.NewReader(strings.Join(lines, "\n")), do)
+	case m.input.maillog != "":
+		file, err := m.openFile(m.input.maillog)
+		if err != nil {
+			return fmt.Errorf("opening maillog: %w", err)
+		}
+		defer file.Close()
+		return m.eachText(file, do)
+	case !m.input.given():
+		return m.eachText(m.stdin, do)
+	}
+	uid, err := m.postfixUID(cfg)
+	if err != nil {
+		return err
+	}
+	in, err := m.openInput(cfg, uid, nil, false)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	for e, err := range in.Entries() {
+		var gap *journal.Gap
+		if errors.As(err, &gap) {
+			m.log.warn("%v", gap)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := do(e, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *match) postfixUID(cfg config.Config) (int, error) {
+	settings, _, err := guard.ReadPostfix(nil)
+	if err != nil {
+		m.log.warn("%v", err)
+	}
+	return m.trusted(cfg, settings)
+}
+
+// eachText reads lines of text: as syslog daemons write them, or from the tag
+// on, or the mere messages.
+func (m *match) eachText(r io.Reader, do func(e journal.Entry, ok bool) error) error {
+	const longest = 64 << 10
+	parser := journal.NewLineParser(m.now, time.Local)
+	lines := bufio.NewReaderSize(r, longest)
+	for {
+		line, err := lines.ReadSlice('\n')
+		tooLong := err == bufio.ErrBufferFull
+		for err == bufio.ErrBufferFull {
+			_, err = lines.ReadSlice('\n')
+		}
+		if err == io.EOF && len(line) == 0 {
+			return nil
+		}
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("reading lines: %w", err)
+		}
+		e, ok := m.entry(parser, strings.TrimRight(string(line), "\r\n"))
+		if err := do(e, ok && !tooLong); err != nil {
+			return err
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}
+
+func (m *match) entry(parser *journal.LineParser, line string) (e journal.Entry, ok bool) {
+	if e, ok := parser.Parse(line); ok {
+		return e, true
+	}
+	if m.input.maillog != "" {
+		return journal.Entry{}, false
+	}
+	if e, ok := journal.ParseTagged(line); ok && journal.ClientFacing(e.Identifier) {
+		e.Time = m.now
+		return e, true
+	}
+	return journal.Entry{Time: m.now, Identifier: m.identifier, Message: line}, true
+}
+
+// reading is how a line is read. Its JSON shape is an interface that other
+// programs rely on.
+type reading struct {
+	Line       int         `json:"line"`
+	Identifier string      `json:"identifier"`
+	Service    string      `json:"service"`
+	Class      *string     `json:"class"`
+	Address    *netip.Addr `json:"address"`
+	Client     *string     `json:"client"`
+	User       string      `json:"user"`
+	Weight     int         `json:"weight"`
+	Counted    bool        `json:"counted"`
+	Reason     string      `json:"reason"`
+}
+
+func (m *match) showReadings(cfg config.Config, lines []string) error {
+	out := bufio.NewWriter(m.stdout)
+	if m.output != "json" && !m.noLegend {
+		fmt.Fprintf(out, readingFormat, "LINE", "CLASS", "CLIENT", "POINTS", "USER, OR WHY IT DOES NOT COUNT")
+	}
+	err := m.eachLine(cfg, lines, func(e journal.Entry, ok bool) error {
+		r := reading{Reason: "not a line of a syslog file"}
+		if ok {
+			r = m.read(e)
+		}
+		m.lines++
+		r.Line = m.lines
+		if r.Counted {
+			m.counted++
+		}
+		if m.output == "json" {
+			return report.WriteJSONLine(out, r)
+		}
+		return r.write(out)
+	})
+	if err == nil && m.output != "json" && !m.noLegend {
+		fmt.Fprintf(out, "\n%d lines read, %d of them count.\n", m.lines, m.counted)
+	}
+	return errors.Join(err, out.Flush())
+}
+
+// read reads a line after all lines before it.
+func (m *match) read(e journal.Entry) reading {
+	line := postfix.Parse(e)
+	found := m.sessions.Add(e, line)
+	r := reading{Identifier: e.Identifier, Service: line.Service, User: line.User, Reason: found.Reason}
+	if line.Address.IsValid() {
+		client := report.ClientName(m.policy.Client(line.Address))
+		r.Address, r.Client = &line.Address, &client
+	}
+	class := found.Event.Class
+	if class == 0 {
+		return r
+	}
+	name := class.String()
+	r.Class, r.Weight = &name, m.policy.Weight(class, line.Service)
+	switch {
+	case found.Times == 0:
+	case class == ban.Login:
+		r.Reason = "a success"
+	case r.Weight == 0:
+		r.Reason = "has no points at " + line.Service
+	default:
+		r.Counted = true
+		if found.Times > 1 {
+			r.Reason = fmt.Sprintf("counts %d times", found.Times)
+		}
+	}
+	return r
+}
+
+// readingFormat holds the columns of the text form. They have a fixed width, so
+// that lines appear as they are read.
+const readingFormat = "%6s  %-26s  %-20s  %6s  %s\n"
+
+func (r reading) write(w io.Writer) error {
+	class, client, points, note := "-", "-", "-", report.Printable(r.User)
+	if r.Class != nil {
+		class, points = *r.Class, strconv.Itoa(r.Weight)
+	}
+	if r.Client != nil {
+		client = *r.Client
+	}
+	if r.Reason != "" {
+		if note != "" {
+			note += ": "
+		}
+		note += r.Reason
+	}
+	text := fmt.Sprintf(readingFormat, strconv.Itoa(r.Line), class, client, points, note)
+	_, err := io.WriteString(w, strings.TrimRight(text, " \n")+"\n")
+	return err
+}

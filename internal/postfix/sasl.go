@@ -1,0 +1,126 @@
+package postfix
+
+import (
+	"strings"
+
+	"smtpban/internal/ban"
+)
+
+// serverFaults are the reasons that blame the server: the password was not even
+// looked at.
+var serverFaults = []struct{ text, reason string }{
+	{"Connection lost to authentication server", isServerFault}, // xsasl_dovecot_server.c
+	{"no mechanism available", isServerFault},                   // Cyrus: known to Postfix, not to the library
+	{"Invalid authentication mechanism", isNoMechanism},         // smtpd_sasl_proto.c, since 2.5.2
+}
+
+// judgeSASL reads what follows ": SASL ":
+//
+//	LOGIN authentication failed: REASON, sasl_username=USER
+//	LOGIN authentication aborted
+//
+// The mechanism is the client's own word and may be anything, but one that is
+// not made as RFC 4422 section 3.1 says (in any case: Postfix compares so) was
+// never tried.
+func (l *Line) judgeSASL(rest string) bool {
+	l.told = true
+	at := strings.Index(rest, " authentication ")
+	if at < 0 {
+		return false
+	}
+	mechanism, what := rest[:at], rest[at+len(" authentication "):]
+	if what == "aborted" {
+		l.Class, l.Reason = 0, isAborted
+		return true
+	}
+	what, ok := strings.CutPrefix(what, "failed")
+	if !ok || what != "" && what[0] != ':' {
+		return false
+	}
+	if !isMechanism(mechanism) {
+		l.Class, l.Reason = 0, isNoMechanism
+		return true
+	}
+	l.mechanism = mechanism
+	why := strings.TrimPrefix(strings.TrimPrefix(what, ":"), " ")
+	for _, fault := range serverFaults {
+		if strings.HasPrefix(why, fault.text) {
+			l.Class, l.Reason = 0, fault.reason
+			return true
+		}
+	}
+	l.generic = strings.HasPrefix(why, "generic failure")
+	l.User = cutUser(why)
+	return true
+}
+
+func isMechanism(s string) bool {
+	for i := range len(s) {
+		b := s[i]
+		if !('a' <= b && b <= 'z' || isUpper(b) || isDigit(b) || b == '-' || b == '_') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// cutUser returns the login name at the end of a SASL line. The name may hold
+// anything, its own ", sasl_username=" included: it is for display only.
+func cutUser(s string) string {
+	const label = ", sasl_username="
+	at := strings.LastIndex(s, label)
+	if at < 0 {
+		return ""
+	}
+	user := s[at+len(label):]
+	if user == "(unavailable)" {
+		return ""
+	}
+	return user
+}
+
+// judgeClient reads what follows the client where mail is accepted:
+//
+//	, sasl_method=LOGIN, sasl_username=USER, sasl_sender=…, orig_client=…
+func (l *Line) judgeClient(rest string) bool {
+	at := strings.Index(rest, ", sasl_username=")
+	switch {
+	case rest != "" && rest[0] != ',':
+		return false
+	case at < 0:
+		l.Reason = isNoLogin
+		return true
+	}
+	l.Class = ban.Login
+	l.User = rest[at+len(", sasl_username="):]
+	for _, next := range []string{", sasl_sender=", ", orig_queue_id=", ", orig_client="} {
+		l.User, _, _ = strings.Cut(l.User, next)
+	}
+	return true
+}
+
+// judgeDisconnect reads the statistics of a session, since 3.0:
+//
+//	ehlo=1 auth=1/3 mail=1 quit=1 commands=4/6
+//
+// A command has its successes and, if there are more, its total after a slash.
+func (l *Line) judgeDisconnect(rest string) bool {
+	l.stats = rest != ""
+	if at := strings.Index(rest, " auth="); at >= 0 {
+		var after string
+		l.succeeded, after = cutNumber(rest[at+len(" auth="):])
+		if after != "" && after[0] == '/' {
+			total, _ := cutNumber(after[1:])
+			l.failed = max(0, total-l.succeeded)
+		}
+	}
+	switch {
+	case l.failed > 0:
+		l.Class = ban.AuthUnlogged
+	case l.succeeded > 0:
+		l.Class = ban.Login
+	default:
+		l.Reason = isEnd
+	}
+	return true
+}

@@ -1,0 +1,192 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"smtpban/internal/ban"
+)
+
+// Count says how often something was seen, and how often it counted toward a
+// ban.
+type Count struct{ Events, Counted int }
+
+// Hour is what was seen in an hour, whether it counted or not.
+type Hour struct {
+	Start   time.Time // of the hour, by the time of the events
+	Classes map[ban.Class]Count
+}
+
+func hourKey(t time.Time) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(max(t.Unix()/3600, 0)))
+}
+
+// AddHour adds to what was seen in the hour.
+func (t *Tx) AddHour(h Hour) error {
+	key := hourKey(h.Start)
+	sum := Hour{Classes: map[ban.Class]Count{}}
+	if v := t.get(bucketHours, key); v != nil {
+		var err error
+		if sum, err = decodeHour(key, v); err != nil {
+			return err
+		}
+	}
+	for class, n := range h.Classes {
+		old := sum.Classes[class]
+		sum.Classes[class] = Count{old.Events + n.Events, old.Counted + n.Counted}
+	}
+	e := newEncoder()
+	e.uint(uint64(len(sum.Classes)))
+	for _, class := range slices.Sorted(maps.Keys(sum.Classes)) {
+		e.uint(uint64(class))
+		e.uint(uint64(sum.Classes[class].Events))
+		e.uint(uint64(sum.Classes[class].Counted))
+	}
+	return t.put(bucketHours, key, e.seal())
+}
+
+// Hours yields what was seen hour by hour, oldest first.
+func (t *Tx) Hours() iter.Seq2[Hour, error] { return decoded(t, bucketHours, decodeHour) }
+
+func decodeHour(key, value []byte) (Hour, error) {
+	if len(key) != 8 {
+		return Hour{}, fmt.Errorf("key %x of an hour: %w", key, errDamaged)
+	}
+	h := Hour{
+		Start:   time.Unix(int64(binary.BigEndian.Uint64(key))*3600, 0).UTC(),
+		Classes: map[ban.Class]Count{},
+	}
+	d := newDecoder(value)
+	for n := d.count(); n > 0 && d.err == nil; n-- {
+		class := ban.Class(d.uint())
+		h.Classes[class] = Count{Events: int(d.uint()), Counted: int(d.uint())}
+	}
+	if err := d.finish(); err != nil {
+		return Hour{}, fmt.Errorf("hour %s: %w", h.Start.Format(time.RFC3339), err)
+	}
+	return h, nil
+}
+
+// PruneHours forgets the hours before a time.
+func (t *Tx) PruneHours(before time.Time) error {
+	return t.prune(bucketHours, func(key, _ []byte) (bool, error) {
+		return bytes.Compare(key, hourKey(before)) < 0, nil
+	})
+}
+
+// Shape is a kind of line that nothing is known about. One with an empty text
+// stands for all those for which there was no room.
+type Shape struct {
+	Text        string
+	Count       int
+	First, Last time.Time
+}
+
+// maxShapes bounds how many are told apart: clients can make up new ones.
+const maxShapes = 100
+
+// AddShape adds to the count of a shape.
+func (t *Tx) AddShape(s Shape) error {
+	old, known, err := t.shape(s.Text)
+	if err != nil {
+		return err
+	}
+	if !known && s.Text != "" && t.count(bucketShapes, maxShapes) == maxShapes {
+		s.Text = ""
+		if old, known, err = t.shape(""); err != nil {
+			return err
+		}
+	}
+	if known {
+		s.Count += old.Count
+		if old.First.Before(s.First) {
+			s.First = old.First
+		}
+		if old.Last.After(s.Last) {
+			s.Last = old.Last
+		}
+	}
+	e := newEncoder()
+	e.uint(uint64(s.Count))
+	e.time(s.First)
+	e.time(s.Last)
+	return t.put(bucketShapes, shapeKey(s.Text), e.seal())
+}
+
+// shapeKey is never empty: bbolt has no such key.
+func shapeKey(text string) []byte { return []byte("=" + text) }
+
+func (t *Tx) shape(text string) (s Shape, known bool, err error) {
+	key := shapeKey(text)
+	v := t.get(bucketShapes, key)
+	if v == nil {
+		return Shape{}, false, nil
+	}
+	s, err = decodeShape(key, v)
+	return s, err == nil, err
+}
+
+// Shapes yields the shapes in order of their texts.
+func (t *Tx) Shapes() iter.Seq2[Shape, error] { return decoded(t, bucketShapes, decodeShape) }
+
+func decodeShape(key, value []byte) (Shape, error) {
+	if len(key) == 0 {
+		return Shape{}, fmt.Errorf("key of a shape: %w", errDamaged)
+	}
+	d := newDecoder(value)
+	s := Shape{Text: string(key[1:]), Count: int(d.uint()), First: d.time(), Last: d.time()}
+	if err := d.finish(); err != nil {
+		return Shape{}, fmt.Errorf("shape %q: %w", s.Text, err)
+	}
+	return s, nil
+}
+
+// PruneShapes forgets the shapes that were not seen since a time.
+func (t *Tx) PruneShapes(before time.Time) error {
+	return t.prune(bucketShapes, func(key, value []byte) (bool, error) {
+		s, err := decodeShape(key, value)
+		return s.Last.Before(before), err
+	})
+}
+
+// count returns how many keys a bucket has, but not more than most.
+func (t *Tx) count(bucket []byte, most int) int {
+	n := 0
+	if b := t.bucket(bucket); b != nil {
+		for range each(b) {
+			if n++; n == most {
+				break
+			}
+		}
+	}
+	return n
+}
+
+// prune deletes what is old.
+func (t *Tx) prune(bucket []byte, old func(key, value []byte) (bool, error)) error {
+	b := t.bucket(bucket)
+	if b == nil {
+		return nil
+	}
+	var keys [][]byte
+	for k, v := range each(b) {
+		isOld, err := old(k, v)
+		if err != nil {
+			return err
+		}
+		if isOld {
+			keys = append(keys, bytes.Clone(k))
+		}
+	}
+	for _, k := range keys {
+		if err := t.delete(bucket, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
