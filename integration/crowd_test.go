@@ -17,13 +17,22 @@ type session struct {
 
 var mechanisms = []string{"LOGIN", "PLAIN", "CRAM-MD5"}
 
-// guesses returns n logins with wrong passwords, taking turns at the
-// mechanisms, the nth client beginning with another one.
+// guesses returns n logins with wrong passwords, the nth client's by another
+// mechanism than the one's before. By several in turn they would look like one
+// password that a mail program tries in every way: see walk.
 func guesses(n, nth int) []login {
 	var logins []login
 	for i := range n {
-		m := mechanisms[(nth+i)%len(mechanisms)]
-		logins = append(logins, login{m, alice, fmt.Sprintf("guess %d", i)})
+		logins = append(logins, login{mechanisms[nth%len(mechanisms)], alice, fmt.Sprintf("guess %d", i)})
+	}
+	return logins
+}
+
+// walk returns what a mail program does with a wrong password.
+func walk(password string) []login {
+	var logins []login
+	for _, m := range mechanisms {
+		logins = append(logins, login{m, alice, password})
 	}
 	return logins
 }

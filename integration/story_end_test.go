@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -95,4 +96,20 @@ func (s *story) healthy(t *testing.T) {
 	if failed := s.run(t, "systemctl", "--failed", "--no-legend", "--plain"); failed != "" {
 		t.Fatalf("failed units:\n%s", failed)
 	}
+}
+
+// mailProgram lets a mail program with an old password do its best until the
+// next session would be its last. Each of them is one failure, although the
+// journal has a line for each mechanism.
+func (s *story) mailProgram(t *testing.T) {
+	var sessions []session
+	for i := range maxRetry - 1 {
+		sessions = append(sessions, session{mailer, submissionPort, walk(fmt.Sprintf("old %d", i))})
+	}
+	refused := s.net.attack(t, sessions)
+	same(t, "failures of the mail program in the journal", len(mechanisms)*(maxRetry-1), failuresInJournal(t, s.system)[clientOf(mailer)])
+	same(t, "refusals it got", map[string]int{clientOf(mailer): len(mechanisms) * (maxRetry - 1)}, refused)
+	s.run(t, "smtpban", "block")
+	same(t, "the mail program in smtpban report", clientLine{clientOf(mailer), maxRetry - 1, "open"}, report(t, s.system)[clientOf(mailer)])
+	s.net.logInRight(t, mailer)
 }

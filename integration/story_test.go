@@ -27,6 +27,7 @@ var (
 	clumsy   = netip.MustParseAddr("198.51.100.20")         // mistypes it just not often enough
 	framed   = netip.MustParseAddr("198.51.100.30")         // others want to get this one banned
 	impostor = netip.MustParseAddr("203.0.113.210")         // calls itself a log line that names framed
+	mailer   = netip.MustParseAddr("198.51.100.40")         // a mail program with an old password
 	neighbor = netip.MustParseAddr("203.0.113.220")         // has a route of the admin's
 )
 
@@ -69,6 +70,7 @@ func tell(t *testing.T, suite string) {
 		{"unban opens the door", s.unbanned},
 		{"bans run out", s.expired},
 		{"a lost store is made again from the journal of all boots", s.rebuilt},
+		{"a mail program that tries every mechanism has failed once", s.mailProgram},
 		{"nothing failed meanwhile", s.healthy},
 	} {
 		if !t.Run(step.name, func(t *testing.T) {
