@@ -1,6 +1,9 @@
 package postfix
 
 import (
+	"net/netip"
+	"path/filepath"
+	"regexp"
 	"testing"
 
 	"smtpban/internal/journal"
@@ -56,4 +59,33 @@ func BenchmarkFold(b *testing.B) {
 		clear(sessions.changed)
 	}
 	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N*len(lines))*1e9, "ns/line")
+}
+
+// malformed finds what is made like an address and is none. Postfix prints no
+// such thing, and net/netip allocates to complain about it.
+func malformed(message string) bool {
+	for _, literal := range regexp.MustCompile(`[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]+`).FindAllString(message, -1) {
+		if _, err := netip.ParseAddr(literal); err != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func TestParseAllocatesNothing(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no samples: ", err)
+	}
+	for _, file := range files {
+		for _, s := range readSamples(t, file) {
+			e := entry(s.identifier, s.message)
+			if Parse(e).rule == nil && malformed(e.Message) {
+				continue
+			}
+			if n := testing.AllocsPerRun(10, func() { Parse(e) }); n > 0 {
+				t.Errorf("%s: %v allocations for %s", s.place, n, s.message)
+			}
+		}
+	}
 }

@@ -142,9 +142,16 @@ func (l *Line) cutAddress(s string) (rest string, ok bool) {
 	return rest, true
 }
 
+// parseAddress first looks whether it could be an address at all: what clients
+// put between brackets is refused without the cost of an error.
 func parseAddress(literal string) (netip.Addr, bool) {
+	for i := range len(literal) {
+		if !inAddress[literal[i]] {
+			return netip.Addr{}, false
+		}
+	}
 	addr, err := netip.ParseAddr(literal)
-	if err != nil || addr.Zone() != "" {
+	if err != nil {
 		return netip.Addr{}, false
 	}
 	return addr.Unmap(), true
@@ -161,6 +168,14 @@ func hostLength(s string) int {
 
 func isHostByte(b byte) bool {
 	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '.' || b == '-' || b == '_'
+}
+
+// inAddress has the bytes of which addresses are made.
+var inAddress = [256]bool{
+	'0': true, '1': true, '2': true, '3': true, '4': true, '5': true, '6': true, '7': true, '8': true, '9': true,
+	'a': true, 'b': true, 'c': true, 'd': true, 'e': true, 'f': true,
+	'A': true, 'B': true, 'C': true, 'D': true, 'E': true, 'F': true,
+	'.': true, ':': true,
 }
 
 func isDigit(b byte) bool { return '0' <= b && b <= '9' }

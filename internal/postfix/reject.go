@@ -34,8 +34,12 @@ func cutReply(s string) (r reply, ok bool) {
 // and holds anything. Up to 3.4 Postfix shows it without the quotes, so that a
 // client can hide there what its own attempt was, but not accuse another. To
 // look further for the end of the subject would be worse: senders follow, and
-// an honest server passes on mail of any sender.
+// an honest server passes on mail of any sender. Where a collector of logs took
+// <SUBJECT> for markup, only the colon is left.
 func cutSubject(s string) string {
+	if after, ok := strings.CutPrefix(s, ": "); ok {
+		return after
+	}
 	if s == "" || s[0] != '<' {
 		return s
 	}

@@ -24,25 +24,22 @@ var serverFaults = []struct{ text, reason string }{
 // never tried.
 func (l *Line) judgeSASL(rest string) bool {
 	l.told = true
-	at := strings.Index(rest, " authentication ")
-	if at < 0 {
+	mechanism, what, ok := strings.Cut(rest, " authentication ")
+	failed := strings.HasPrefix(what, "failed") && (len(what) == len("failed") || what[len("failed")] == ':')
+	switch {
+	case !ok:
 		return false
-	}
-	mechanism, what := rest[:at], rest[at+len(" authentication "):]
-	if what == "aborted" {
+	case isMechanism(mechanism) && what == "aborted":
 		l.Class, l.Reason = 0, isAborted
 		return true
-	}
-	what, ok := strings.CutPrefix(what, "failed")
-	if !ok || what != "" && what[0] != ':' {
+	case !isMechanism(mechanism), !failed && strings.Contains(what, " authentication "): // Postfix's own words come later
+		l.Class, l.Reason = 0, isNoMechanism
+		return strings.Contains(rest, " authentication failed") || strings.HasSuffix(rest, " authentication aborted")
+	case !failed:
 		return false
 	}
-	if !isMechanism(mechanism) {
-		l.Class, l.Reason = 0, isNoMechanism
-		return true
-	}
 	l.mechanism = mechanism
-	why := strings.TrimPrefix(strings.TrimPrefix(what, ":"), " ")
+	why := strings.TrimPrefix(strings.TrimPrefix(what[len("failed"):], ":"), " ")
 	for _, fault := range serverFaults {
 		if strings.HasPrefix(why, fault.text) {
 			l.Class, l.Reason = 0, fault.reason
@@ -99,6 +96,10 @@ func (l *Line) judgeClient(rest string) bool {
 	return true
 }
 
+// maxFailed is as many failures as can matter: no maxretry is greater. Postfix
+// itself cuts off earlier, but a file may say anything.
+const maxFailed = 1000
+
 // judgeDisconnect reads the statistics of a session, since 3.0:
 //
 //	ehlo=1 auth=1/3 mail=1 quit=1 commands=4/6
@@ -111,7 +112,7 @@ func (l *Line) judgeDisconnect(rest string) bool {
 		l.succeeded, after = cutNumber(rest[at+len(" auth="):])
 		if after != "" && after[0] == '/' {
 			total, _ := cutNumber(after[1:])
-			l.failed = max(0, total-l.succeeded)
+			l.failed = min(max(0, total-l.succeeded), maxFailed)
 		}
 	}
 	switch {
