@@ -30,12 +30,10 @@ func cutReply(s string) (r reply, ok bool) {
 }
 
 // cutSubject drops what was refused, "<SUBJECT>: ", from the start of a text. A
-// client chooses the subject: it may be an address whose local part is quoted
-// and holds anything. Up to 3.4 Postfix shows it without the quotes, so that a
-// client can hide there what its own attempt was, but not accuse another. To
-// look further for the end of the subject would be worse: senders follow, and
-// an honest server passes on mail of any sender. Where a collector of logs took
-// <SUBJECT> for markup, only the colon is left.
+// client chooses the subject: the local part of an address may hold anything,
+// and although Postfix shows it with its quotes elsewhere, it does not here. So
+// a client can hide what its attempt was; see isPlain for what it can't do.
+// Where a collector of logs took <SUBJECT> for markup, only the colon is left.
 func cutSubject(s string) string {
 	if after, ok := strings.CutPrefix(s, ": "); ok {
 		return after
@@ -103,28 +101,33 @@ var notRefused = []struct{ text, reason string }{
 // judgeReject reads the reply of smtpd to a refused command.
 func (l *Line) judgeReject(rest string) bool {
 	r, ok := cutReply(rest)
-	if !ok {
-		return false
-	}
-	text := cutSubject(r.text)
 	switch {
-	case isRelayDenied(r, text):
-		l.Class = ban.RelayDenied
-	case isBlockListed(text):
+	case !ok:
+		return false
+	case isBlockListed(r.text):
 		l.Class = ban.DNSBL
-	case strings.HasPrefix(text, "bare <LF> received"):
+	case strings.HasPrefix(r.text, "bare <LF> received"):
 		l.Class, l.with = ban.BareNewline, of(ban.BareNewline)
 	default:
-		l.judgeReason(r, text)
+		l.judgeText(r, cutSubject(r.text))
 	}
 	return true
 }
 
-// isRelayDenied tells Postfix's own text, which ends there and has a fixed
-// enhanced status code, from a recipient's address that reads like it.
-func isRelayDenied(r reply, text string) bool {
-	after, ok := strings.CutPrefix(text, "Relay access denied")
-	return ok && (after == "" || after[0] == ';') && (r.dsn == "" || r.dsn == ".7.1")
+// isPlain reports whether no other subject ends in the text. An honest server
+// passes on mail from anybody to any address of ours, one that reads like a
+// refusal included; the refusal of that address then follows it. A refusal that
+// counts must be the only one.
+func isPlain(text string) bool { return !strings.Contains(text, ">: ") }
+
+// isRelayDenied tells Postfix's own text and its enhanced status code.
+func isRelayDenied(r reply, reason string) bool {
+	return strings.HasPrefix(reason, "Relay access denied") && (r.dsn == "" || r.dsn == ".7.1") && isPlain(reason)
+}
+
+// isPipelining is the same for reject_unauth_pipelining.
+func isPipelining(r reply, reason string) bool {
+	return strings.HasPrefix(reason, "Improper use of SMTP command pipelining") && (r.dsn == "" || r.dsn == ".5.0") && isPlain(reason)
 }
 
 // isBlockListed knows the default_rbl_reply of smtpd and postscreen.
@@ -132,8 +135,8 @@ func isBlockListed(text string) bool {
 	return strings.HasPrefix(text, "Service unavailable; ") && strings.Contains(text, " blocked using ")
 }
 
-// judgeReason reads "OBJECT rejected: REASON", or a reason alone.
-func (l *Line) judgeReason(r reply, text string) {
+// judgeText reads "OBJECT rejected: REASON", or a reason alone.
+func (l *Line) judgeText(r reply, text string) {
 	own, operators, reason := ban.PolicyReject, ban.PolicyReject, text
 	for _, o := range objects {
 		if after, ok := strings.CutPrefix(text, o.name); ok && strings.HasPrefix(after, " rejected: ") {
@@ -141,7 +144,11 @@ func (l *Line) judgeReason(r reply, text string) {
 			break
 		}
 	}
-	if strings.HasPrefix(reason, "Improper use of SMTP command pipelining") {
+	switch {
+	case isRelayDenied(r, reason):
+		l.Class = ban.RelayDenied
+		return
+	case isPipelining(r, reason):
 		l.Class, l.with = ban.Pipelining, of(ban.Pipelining)
 		return
 	}

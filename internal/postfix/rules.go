@@ -138,6 +138,7 @@ const (
 	isEnd          = "the end of a session in which no AUTH command failed"
 	isNotRefused   = "warn_if_reject: nothing was refused"
 	isMilterChoice = "a milter's choice that refuses nothing"
+	isProxys       = "a content filter's refusal, without a client"
 )
 
 // smtpd's lines, after smtpd.c, smtpd_check.c, smtpd_sasl_glue.c, smtpd_sasl_proto.c
@@ -170,6 +171,7 @@ var smtpd = newProgram(false, []rule{
 	{text: "milter-reject: {where} from {client}: {rest}", class: ban.MilterReject, judge: byMilter},
 	{text: "milter-hold: {where} from {client}: {rest}", reason: isMilterChoice},
 	{text: "milter-discard: {where} from {client}: {rest}", reason: isMilterChoice},
+	{text: "proxy-reject: {where}: {rest}", reason: isProxys},
 
 	{text: "lost connection after AUTH from {client}", class: ban.LostConnectionAfterAuth, step: lostInAuth},
 	{text: "lost connection after {where} from {client}", class: ban.LostConnection, with: every},

@@ -40,7 +40,10 @@ func namesClient(message string) bool {
 			return false
 		}
 		literal, _, ok := strings.Cut(after, "]")
-		if _, isAddress := parseAddress(literal); ok && isAddress {
+		if !ok {
+			return false
+		}
+		if _, isAddress := parseAddress(literal); isAddress {
 			return true
 		}
 		message = after

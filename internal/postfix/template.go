@@ -122,7 +122,7 @@ func cutWhere(s string) (rest string, ok bool) {
 	if !isWhere(s[:n]) {
 		return "", false
 	}
-	s = s[n:]
+	s = strings.TrimPrefix(s[n:], " content") // of DATA and BDAT
 	after, ok := strings.CutPrefix(s, " (")
 	if !ok {
 		return s, true
