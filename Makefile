@@ -6,6 +6,7 @@
 #   make demo               see it ban, without touching this machine
 #   sudo make test          run every test, a real system with Postfix among them
 #   make bench              run the benchmarks
+#   make fuzz               read 10^8 mutated lines, then fuzz the parsers for FUZZTIME each
 
 prefix = /usr/local
 sysconfdir = /etc
@@ -27,7 +28,7 @@ units := $(notdir $(wildcard units/*.service units/*.timer))
 pages := $(patsubst man/%.md,build/man/%,$(wildcard man/*.[58].md))
 completions := build/completion/bash build/completion/zsh build/completion/fish
 
-.PHONY: all build man install uninstall demo test bench clean
+.PHONY: all build man install uninstall demo test bench fuzz clean
 .DELETE_ON_ERROR:
 
 # All that install needs: root's PATH often has no go.
@@ -120,6 +121,13 @@ test:
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
+
+FUZZTIME = 2m
+
+fuzz:
+	SMTPBAN_EXECUTIONS=100000000 go test ./internal/postfix/ -run Mutated -v -timeout 2h
+	go test ./internal/postfix/ -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 100x
+	go test ./internal/postfix/ -run '^$$' -fuzz FuzzRestore -fuzztime $(FUZZTIME) -fuzzminimizetime 100x
 
 clean:
 	rm -rf bin build
