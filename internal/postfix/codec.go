@@ -55,10 +55,7 @@ func (s *Session) encode() []byte {
 		lost = s.LostAuth.UnixMicro()
 	}
 	b = binary.AppendVarint(b, lost)
-	b = append(b, 0)
-	if s.Outage {
-		b[len(b)-1] = 1
-	}
+	b = append(b, bit(s.Outage)|bit(s.Tested)<<1)
 	b = binary.AppendUvarint(b, uint64(len(s.Guesses)))
 	for _, g := range s.Guesses {
 		b = appendText(b, g.User)
@@ -69,6 +66,13 @@ func (s *Session) encode() []byte {
 		}
 	}
 	return b
+}
+
+func bit(is bool) byte {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func appendText(b []byte, s string) []byte {
@@ -87,7 +91,8 @@ func decodeSession(b []byte) (*Session, error) {
 	if lost := d.time(); !lost.Equal(time.UnixMicro(0)) {
 		s.LostAuth = lost
 	}
-	s.Outage = d.uint() == 1
+	flags := d.uint()
+	s.Outage, s.Tested = flags&1 != 0, flags&2 != 0
 	for n := d.count(); n > 0; n-- {
 		g := Guess{User: d.text(), Time: d.time()}
 		for m := d.count(); m > 0; m-- {

@@ -16,6 +16,9 @@ type Finding struct {
 	Login  bool      // beside the event, the session had a login
 }
 
+// isOutcome is why what follows in a session from an offence is not another one.
+const isOutcome = "the outcome of what this session has told already"
+
 // Sessions folds lines into findings. What a session has told already does not
 // count again: one attempt, one event.
 type Sessions struct {
@@ -91,9 +94,13 @@ func (s *Sessions) offence(key Key, now time.Time, l Line, f *Finding) {
 	if l.Class == 0 && !l.told || !l.Address.IsValid() {
 		return
 	}
-	if session := s.find(key, now); session != nil && session.Counted&uint64(l.with) != 0 {
-		f.Times, f.Reason = 0, "the outcome of what has counted in this session"
+	session := s.find(key, now)
+	if session != nil && (session.Counted&uint64(l.with) != 0 || session.Tested && l.rule.step == refused) {
+		f.Times, f.Reason = 0, isOutcome
 		return
+	}
+	if l.rule.step == tested {
+		s.touch(key, now).Tested = true
 	}
 	if l.told {
 		s.touch(key, now).Told++

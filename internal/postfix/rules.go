@@ -138,6 +138,7 @@ const (
 	isEnd          = "the end of a session in which no AUTH command failed"
 	isNotRefused   = "warn_if_reject: nothing was refused"
 	isMilterChoice = "a milter's choice that refuses nothing"
+	isContent      = "about a message's text, which its sender may have from anywhere"
 	isProxys       = "a content filter's refusal, without a client"
 )
 
@@ -180,7 +181,7 @@ var smtpd = newProgram(false, []rule{
 
 	{text: "improper command pipelining after {where} from {client}{tail}", class: ban.Pipelining, with: of(ban.Pipelining)},
 	{text: "bare <LF> received after {where} from {client}", class: ban.BareNewline, with: of(ban.BareNewline)},
-	{text: "warning: non-SMTP command from {client}: {rest}", class: ban.NonSMTP},
+	{text: "warning: non-SMTP command from {client}: {rest}", class: ban.NonSMTP, with: of(ban.Pipelining)},
 	{text: "warning: {client} sent message header instead of SMTP command: {rest}", class: ban.NonSMTP},
 	{text: "warning: Illegal address syntax from {client} in {where} command: {rest}", reason: isSyntax},
 	{text: "warning: {client}: request longer than {n}: {rest}", reason: isSyntax},
@@ -222,28 +223,30 @@ var postscreen = newProgram(true, []rule{
 	{text: "BLACKLISTED {client}", class: ban.ClientReject},
 	{text: "DENYLISTED {client}", class: ban.ClientReject},
 
-	{text: "PREGREET {n} after {n} from {client}: {rest}", class: ban.Pregreet},
+	{text: "PREGREET {n} after {n} from {client}: {rest}", class: ban.Pregreet, step: tested},
 	{text: "DNSBL rank {n} for {client}", class: ban.DNSBLRank},
-	{text: "COMMAND TIME LIMIT from {client}{tail}", class: ban.PostscreenLimit},
-	{text: "COMMAND COUNT LIMIT from {client}{tail}", class: ban.PostscreenLimit},
-	{text: "COMMAND LENGTH LIMIT from {client}{tail}", class: ban.PostscreenLimit},
+	{text: "COMMAND TIME LIMIT from {client}{tail}", class: ban.PostscreenLimit, step: tested},
+	{text: "COMMAND COUNT LIMIT from {client}{tail}", class: ban.PostscreenLimit, step: tested},
+	{text: "COMMAND LENGTH LIMIT from {client}{tail}", class: ban.PostscreenLimit, step: tested},
 	{text: "DATA without valid RCPT from {client}", class: ban.PostscreenLimit},
 	{text: "BDAT without valid RCPT from {client}", class: ban.PostscreenLimit},
-	{text: "COMMAND PIPELINING from {client}{tail}", class: ban.Pipelining, with: of(ban.Pipelining)},
-	{text: "NON-SMTP COMMAND from {client}{tail}", class: ban.NonSMTP},
-	{text: "BARE NEWLINE from {client}{tail}", class: ban.BareNewline, with: of(ban.BareNewline)},
+	{text: "COMMAND PIPELINING from {client}{tail}", class: ban.Pipelining, step: tested, with: of(ban.Pipelining)},
+	{text: "NON-SMTP COMMAND from {client}{tail}", class: ban.NonSMTP, step: tested},
+	{text: "BARE NEWLINE from {client}{tail}", class: ban.BareNewline, step: tested, with: of(ban.BareNewline)},
 	{text: "HANGUP after {n} from {client}{tail}", class: ban.Hangup, with: every},
 
-	{text: "reject: RCPT from {client}: {rest}", with: every, judge: byPostscreenReject},
+	{text: "reject: RCPT from {client}: {rest}", step: refused, with: every, judge: byPostscreenReject},
 	{text: "reject: CONNECT from {client}: {rest}", reason: isOurs},
 	{text: "reject: connect from {client}: {rest}", reason: isOurs},
 })
 
-// cleanup's line, after cleanup_milter.c: a milter judges the whole message
-// there, and its reply has no code of three digits. Other lines of cleanup put
-// text of the message before the client and are not read.
+// cleanup's lines, after cleanup_milter.c: a milter judges the whole message
+// there, and its reply has no code of three digits. What header_checks and
+// body_checks refuse is not read: text of the message stands before the client.
 var cleanup = newProgram(false, []rule{
 	{text: "milter-reject: {where} from {client}: {rest}", class: ban.MilterReject, judge: byMilter},
 	{text: "milter-hold: {where} from {client}: {rest}", reason: isMilterChoice},
 	{text: "milter-discard: {where} from {client}: {rest}", reason: isMilterChoice},
+	{text: "reject: header {rest}", reason: isContent},
+	{text: "reject: body {rest}", reason: isContent},
 })

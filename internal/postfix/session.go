@@ -19,6 +19,8 @@ const (
 	closes          // it has gone
 	guess           // its password was refused, or could not be looked at
 	lostInAuth      // it went during AUTH: the end of the session says more
+	tested          // it failed a test of postscreen's
+	refused         // for a failed test: that is one with it
 	outage          // saslauthd does not answer; the next line names the client
 )
 
@@ -58,6 +60,7 @@ type Session struct {
 	Counted  uint64    // classes of which an offence counted, bit by bit
 	LostAuth time.Time // when the connection was lost in AUTH; zero if it was not
 	Outage   bool      // saslauthd did not answer, see step
+	Tested   bool      // a test of postscreen's failed, whatever points it has
 	Guesses  []Guess   // the latest first
 }
 

@@ -176,6 +176,10 @@ func TestOneAttemptCountsOnce(t *testing.T) {
 			3 postscreen[1] HANGUP after 1.2 from [203.0.113.9]:4711 in tests after SMTP handshake
 			4 postscreen[1] DISCONNECT [203.0.113.9]:4711`,
 			"-, pregreet, -, -, -, -"},
+		"content sent too early is taken for commands": {`
+			1 smtpd[1] improper command pipelining after DATA from unknown[203.0.113.9]: Subject: hello
+			2 smtpd[1] warning: non-SMTP command from unknown[203.0.113.9]: Subject: hello`,
+			"pipelining, -"},
 		"one postscreen, two connections of a client": {`
 			1 postscreen[1] PREGREET 11 after 0.05 from [203.0.113.9]:4711: EHLO x
 			1 postscreen[1] PREGREET 11 after 0.05 from [203.0.113.9]:4712: EHLO x
@@ -236,6 +240,20 @@ func TestOnlyWhatCountedMakesTheOutcomeNotCount(t *testing.T) {
 		if got := strings.Join(fold(t, sessions, log), ", "); got != want {
 			t.Errorf("with %d points for unknown users: found %s, want %s", weight, got, want)
 		}
+	}
+}
+
+// A rejected recipient does not say which test has failed. If that has no
+// points, the recipient has none either.
+func TestARejectedRecipientCountsNoMoreThanTheTestOfPostscreen(t *testing.T) {
+	const log = `
+		1 postscreen[1] BARE NEWLINE from [203.0.113.9]:4711 after EHLO x
+		2 postscreen[1] NOQUEUE: reject: RCPT from [203.0.113.9]:4711: 550 5.5.1 Protocol error; from=<a>, to=<b>
+		3 postscreen[1] DISCONNECT [203.0.113.9]:4711
+		4 postscreen[1] NOQUEUE: reject: RCPT from [203.0.113.9]:4711: 550 5.5.1 Protocol error; from=<a>, to=<b>`
+	sessions := NewSessions(ban.DefaultPolicy().Weight)
+	if got, want := strings.Join(fold(t, sessions, log), ", "), "bare-newline, -, -, pregreet"; got != want {
+		t.Errorf("found %s, want %s", got, want)
 	}
 }
 

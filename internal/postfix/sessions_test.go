@@ -23,7 +23,7 @@ func TestSessionsAreStoredAndRestoredWhole(t *testing.T) {
 	sessions := map[Key]*Session{
 		key("postfix/smtpd", "203.0.113.9:0"): {Last: epoch, Told: 3, Counted: 1<<63 | 1, LostAuth: epoch.Add(-time.Second), Outage: true,
 			Guesses: []Guess{{"alice", epoch, []string{"LOGIN", "PLAIN"}}, {"", epoch.Add(time.Microsecond), nil}}},
-		key("postfix/postscreen", "[2001:db8::1]:4711"):             {Last: epoch.Add(time.Hour)},
+		key("postfix/postscreen", "[2001:db8::1]:4711"):             {Last: epoch.Add(time.Hour), Tested: true},
 		{Identifier: "x", PID: 1<<31 - 1, Client: netip.AddrPort{}}: {Last: time.UnixMicro(0).UTC(), Outage: true},
 	}
 	before := NewSessions(ones)

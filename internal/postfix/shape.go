@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// failureWords begin the lines of smtpd and cleanup that tell of something gone
+// failureWords begin the lines of smtpd that tell of something gone
 // wrong, after a queue id if there is one.
 var failureWords = []string{
 	"warning: ", "error: ", "fatal: ", "panic: ", "reject", "milter-reject", "proxy-reject", "abort: ", "refus",
@@ -18,6 +18,9 @@ var failureWords = []string{
 // should be known. postscreen begins with a word in capitals where something
 // happens to a client.
 func beginsLikeFailure(p *program, message string) bool {
+	if p == cleanup { // most of its lines show text of a message
+		return false
+	}
 	if rest, ok := cutQueueID(message); ok {
 		message = rest
 	}
