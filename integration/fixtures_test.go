@@ -1,0 +1,168 @@
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fixtures names a directory; if it is set, the tests write what Postfix logged
+// into it.
+const fixtures = "SMTPBAN_FIXTURES"
+
+func TestFixturesBookworm(t *testing.T) { captureFixtures(t, "bookworm") }
+func TestFixturesTrixie(t *testing.T)   { captureFixtures(t, "trixie") }
+
+// captureFixtures provokes every kind of line that a real Postfix can be made to
+// write about a client, and proves that it did.
+func captureFixtures(t *testing.T, suite string) {
+	needSystem(t)
+	s := newSystem(t, suite)
+	defer lookAround(t, s)
+	installProvocable(t, s)
+	s.boot(t)
+	serveNames(t, s.net.server)
+	serve(t, s.net.server, policyService, policy)
+	serve(t, s.net.server, milterService, milter)
+	serve(t, s.net.server, dovecotService, dovecot)
+
+	all := provocations()
+	provoke(t, s.net, all)
+	lines := mailLog(t, s)
+	for deadline := time.Now().Add(10 * time.Second); len(missing(all, lines)) > 0 && time.Now().Before(deadline); {
+		time.Sleep(200 * time.Millisecond) // a server notices a hang-up a little later
+		lines = mailLog(t, s)
+	}
+	for _, m := range missing(all, lines) {
+		t.Error(m)
+	}
+	if dir := os.Getenv(fixtures); dir != "" && !t.Failed() {
+		release := strings.Split(s.run(t, "postconf", "-h", "mail_version"), ".")
+		writeFixtures(t, filepath.Join(dir, "postfix-"+release[0]+"."+release[1]+".log"), lines)
+	}
+}
+
+// A logLine is one of Postfix's lines about a client.
+type logLine struct {
+	at           time.Time
+	tag, message string
+}
+
+func (l logLine) String() string { return l.tag + ": " + l.message }
+
+// speakers are the programs that name clients.
+var speakers = []string{"smtpd", "postscreen", "cleanup"}
+
+// mailLog returns what Postfix's own user wrote about clients.
+func mailLog(t *testing.T, s *system) []logLine {
+	t.Helper()
+	s.run(t, "journalctl", "--sync")
+	uid := strings.TrimSpace(s.run(t, "id", "-u", "postfix"))
+	text := s.run(t, "journalctl", "-q", "-o", "json", "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,SYSLOG_PID", "_TRANSPORT=syslog", "_UID="+uid)
+	var lines []logLine
+	for line := range strings.Lines(text) {
+		var e struct {
+			At      string `json:"__REALTIME_TIMESTAMP"`
+			Tag     string `json:"SYSLOG_IDENTIFIER"`
+			PID     string `json:"SYSLOG_PID"`
+			Message string `json:"MESSAGE"`
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("journalctl printed %q: %v", line, err)
+		}
+		µs, err := strconv.ParseInt(e.At, 10, 64)
+		if err != nil {
+			t.Fatalf("journalctl printed %q: %v", line, err)
+		}
+		if slices.Contains(speakers, e.Tag[strings.LastIndex(e.Tag, "/")+1:]) {
+			lines = append(lines, logLine{time.UnixMicro(µs), e.Tag + "[" + e.PID + "]", e.Message})
+		}
+	}
+	return lines
+}
+
+// pattern makes the regular expression of a whole message out of a short form,
+// in which CLIENT is the client's name and address as smtpd writes them, PEER its
+// address and port as postscreen does, ADDRESS the address alone, and QID the
+// number of a mail in the queue, if there is one yet. It shares nothing with
+// smtpban's parser.
+func (p provocation) pattern(short string) *regexp.Regexp {
+	address := regexp.QuoteMeta(p.from.String())
+	return regexp.MustCompile(`^` + strings.NewReplacer(
+		"CLIENT", `[A-Za-z0-9.-]+\[`+address+`\]`,
+		"PEER", `\[`+address+`\]:[0-9]+`,
+		"ADDRESS", address,
+		"QID", `(NOQUEUE|[0-9A-F]+)`,
+	).Replace(short) + `$`)
+}
+
+// missing tells which lines should have been provoked and are not there, and
+// what else is wrong with those that are.
+func missing(all []provocation, lines []logLine) []string {
+	var complaints []string
+	shown, open := map[string]bool{}, 0
+	for _, p := range all {
+		for _, short := range p.logs {
+			pattern := p.pattern(short)
+			if slices.ContainsFunc(lines, func(l logLine) bool { return pattern.MatchString(l.message) }) {
+				shown[p.class] = true
+				continue
+			}
+			complaints = append(complaints, fmt.Sprintf("%q from %s: no line matches %s; there are\n%s", p.class, p.from, short, about(p, lines)))
+		}
+	}
+	for _, class := range classes {
+		if !shown[class] {
+			complaints = append(complaints, "no line of class "+class)
+		}
+	}
+	for _, l := range lines {
+		switch first, _, _ := strings.Cut(l.message, " "); first {
+		case "connect":
+			open++
+		case "disconnect":
+			open--
+		case "fatal:", "panic:":
+			complaints = append(complaints, "the server failed: "+l.String())
+		}
+	}
+	if open != 0 {
+		complaints = append(complaints, fmt.Sprintf("%d sessions are not over", open))
+	}
+	return complaints
+}
+
+// about returns the lines that name a client.
+func about(p provocation, lines []logLine) string {
+	client := regexp.MustCompile(`\b` + regexp.QuoteMeta(p.from.String()) + `\b`)
+	var text strings.Builder
+	for _, l := range lines {
+		if client.MatchString(l.message) {
+			fmt.Fprintln(&text, l)
+		}
+	}
+	return text.String()
+}
+
+// writeFixtures writes the lines as rsyslog would.
+func writeFixtures(t *testing.T, file string, lines []logLine) {
+	t.Helper()
+	var text strings.Builder
+	for _, l := range lines {
+		fmt.Fprintf(&text, "%s mx %s\n", l.at.UTC().Format("2006-01-02T15:04:05.000000Z"), l)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s: %d lines", file, len(lines))
+}
