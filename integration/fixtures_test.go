@@ -14,8 +14,11 @@ import (
 )
 
 // fixtures names a directory; if it is set, the tests write what Postfix logged
-// into it.
+// into it, as make fixtures has them do.
 const fixtures = "SMTPBAN_FIXTURES"
+
+// captures are the files that were written so.
+const captures = "../internal/postfix/testdata/captured"
 
 func TestFixturesBookworm(t *testing.T) { captureFixtures(t, "bookworm") }
 func TestFixturesTrixie(t *testing.T)   { captureFixtures(t, "trixie") }
@@ -46,6 +49,25 @@ func captureFixtures(t *testing.T, suite string) {
 	if dir := os.Getenv(fixtures); dir != "" && !t.Failed() {
 		release := strings.Split(s.run(t, "postconf", "-h", "mail_version"), ".")
 		writeFixtures(t, filepath.Join(dir, "postfix-"+release[0]+"."+release[1]+".log"), lines)
+	}
+}
+
+// TestCapturesAreComplete finds a row that was added or changed without asking
+// real servers what they log then.
+func TestCapturesAreComplete(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(captures, "postfix-*.log"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("captures in %s: %v, error %v", captures, files, err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			for _, m := range missing(provocations(), readFixtures(t, file)) {
+				t.Error(m)
+			}
+			if t.Failed() {
+				t.Log("sudo make fixtures writes the file anew")
+			}
+		})
 	}
 }
 
@@ -149,6 +171,24 @@ func about(p provocation, lines []logLine) string {
 		}
 	}
 	return text.String()
+}
+
+// readFixtures returns the lines of a file, without their times.
+func readFixtures(t *testing.T, file string) []logLine {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []logLine
+	for line := range strings.Lines(string(text)) {
+		head, message, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "]: ")
+		if !ok {
+			t.Fatalf("%s holds %q", file, line)
+		}
+		lines = append(lines, logLine{tag: head[strings.LastIndex(head, " ")+1:] + "]", message: message})
+	}
+	return lines
 }
 
 // writeFixtures writes the lines as rsyslog would.
