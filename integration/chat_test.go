@@ -30,7 +30,7 @@ type chat struct {
 // open connects and does not wait for the greeting.
 func (c client) open(port uint16) *chat {
 	const patience = 20 * time.Second
-	conn, err := c.net.dial(c.addr, port, dialTimeout)
+	conn, err := c.net.dial(c.addr, port, patience)
 	if err != nil {
 		return &chat{err: err}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -87,15 +88,17 @@ func serveNames(t *testing.T, netns string) {
 	}
 	t.Cleanup(func() { conn.Close() })
 	go func() {
-		question := make([]byte, 512)
 		for {
+			question := make([]byte, 512)
 			n, from, err := conn.ReadFrom(question)
 			if err != nil {
 				return // closed
 			}
-			if reply, err := answer(question[:n]); err == nil {
-				conn.WriteTo(reply, from) // who gets no answer asks again
-			}
+			go func() {
+				if reply, err := answer(question[:n]); err == nil {
+					conn.WriteTo(reply, from) // who gets no answer asks again
+				}
+			}()
 		}
 	}()
 }
@@ -110,7 +113,11 @@ func answer(question []byte) ([]byte, error) {
 	m.Response, m.Authoritative, m.RecursionAvailable = true, true, true
 	m.Additionals = nil
 	q := m.Questions[0]
-	found, exists := zone[strings.ToLower(q.Name.String())]
+	name := strings.ToLower(q.Name.String())
+	if name == reverse(slowNamed) || name == reverse(slowNamedToo) {
+		time.Sleep(time.Second)
+	}
+	found, exists := zone[name]
 	if !exists {
 		m.RCode = dnsmessage.RCodeNameError
 	}

@@ -42,6 +42,7 @@ const (
 	noPolicyPort uint16 = 47
 	noTablePort  uint16 = 48
 	noMilterPort uint16 = 49
+	notingPort   uint16 = 50
 )
 
 // doors are the services that run smtpd, and their settings.
@@ -68,16 +69,21 @@ var doors = []struct {
 		"smtpd_client_new_tls_session_rate_limit=1",
 	}},
 	{filteredPort, []string{"smtpd_milters=inet:" + milterService}},
-	{hastyPort, []string{"smtpd_timeout=1s"}},
+	{hastyPort, []string{"smtpd_timeout=2s"}},
 	{warnPort, []string{
 		"smtpd_client_restrictions=warn_if_reject reject_rbl_client " + blockList,
 		"smtpd_sender_restrictions=warn_if_reject reject_unauth_destination",
 	}},
 	{softPort, []string{"soft_bounce=yes"}},
 	{namesPort, []string{"smtpd_client_restrictions=reject_unknown_reverse_client_hostname reject_unknown_client_hostname"}},
-	{atOncePort, []string{"smtpd_delay_reject=no"}},
+	{atOncePort, []string{
+		"smtpd_delay_reject=no",
+		"smtpd_forbid_unauth_pipelining=no",
+		"smtpd_client_restrictions=reject_unauth_pipelining",
+	}},
 	{pipePort, []string{"smtpd_forbid_unauth_pipelining=no", "smtpd_data_restrictions=reject_unauth_pipelining"}},
 	{barePort, []string{"smtpd_forbid_bare_newline=reject"}},
+	{notingPort, []string{"smtpd_forbid_bare_newline=note"}},
 	{tlsFirstPort, []string{"smtpd_tls_auth_only=yes"}},
 	{noLoginPort, []string{"smtpd_sasl_auth_enable=no"}},
 	{noMechPort, []string{"smtpd_sasl_path=nomech"}},
@@ -180,7 +186,7 @@ postscreen_command_time_limit = 3s
 func installProvocable(t *testing.T, s *system) {
 	t.Helper()
 	installPostfix(t, s)
-	s.write(t, "etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:2 attempts:1\n")
+	s.write(t, "etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:5 attempts:1\n")
 	s.write(t, "etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n")
 	s.write(t, "etc/postfix/mx.pem", certificate(t))
 	s.write(t, "etc/postfix/main.cf", provocableCF)

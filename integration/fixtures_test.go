@@ -36,7 +36,9 @@ func captureFixtures(t *testing.T, suite string) {
 	serve(t, s.net.server, milterService, milter)
 	serve(t, s.net.server, dovecotService, dovecot)
 
-	all := provocations()
+	version := strings.Split(s.run(t, "postconf", "-h", "mail_version"), ".")
+	release := version[0] + "." + version[1]
+	all := provocations(release)
 	provoke(t, s.net, all)
 	lines := mailLog(t, s)
 	for deadline := time.Now().Add(10 * time.Second); len(missing(all, lines)) > 0 && time.Now().Before(deadline); {
@@ -47,21 +49,17 @@ func captureFixtures(t *testing.T, suite string) {
 		t.Error(m)
 	}
 	if dir := os.Getenv(fixtures); dir != "" && !t.Failed() {
-		release := strings.Split(s.run(t, "postconf", "-h", "mail_version"), ".")
-		writeFixtures(t, filepath.Join(dir, "postfix-"+release[0]+"."+release[1]+".log"), lines)
+		writeFixtures(t, filepath.Join(dir, "postfix-"+release+".log"), lines)
 	}
 }
 
 // TestCapturesAreComplete finds a row that was added or changed without asking
 // real servers what they log then.
 func TestCapturesAreComplete(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(captures, "postfix-*.log"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("captures in %s: %v, error %v", captures, files, err)
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			for _, m := range missing(provocations(), readFixtures(t, file)) {
+	for _, release := range []string{"3.7", "3.10"} {
+		t.Run(release, func(t *testing.T) {
+			lines := readFixtures(t, filepath.Join(captures, "postfix-"+release+".log"))
+			for _, m := range missing(provocations(release), lines) {
 				t.Error(m)
 			}
 			if t.Failed() {
@@ -125,8 +123,7 @@ func (p provocation) pattern(short string) *regexp.Regexp {
 	).Replace(short) + `$`)
 }
 
-// missing tells which lines should have been provoked and are not there, and
-// what else is wrong with those that are.
+// missing tells what was provoked and is not in the lines.
 func missing(all []provocation, lines []logLine) []string {
 	var complaints []string
 	shown, open := map[string]bool{}, 0
@@ -151,8 +148,6 @@ func missing(all []provocation, lines []logLine) []string {
 			open++
 		case "disconnect":
 			open--
-		case "fatal:", "panic:":
-			complaints = append(complaints, "the server failed: "+l.String())
 		}
 	}
 	if open != 0 {

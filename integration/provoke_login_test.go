@@ -17,12 +17,16 @@ func guess(port uint16, mechanisms ...string) func(client) error {
 
 func guessFor(port uint16, user string, mechanisms ...string) func(client) error {
 	return func(c client) error {
-		var logins []login
+		s := c.open(port)
+		s.hear()
+		s.ask(ehlo)
 		for _, m := range mechanisms {
-			logins = append(logins, login{m, user, "wrong"})
+			if s.err == nil {
+				_, s.err = authenticate(s.text, login{m, user, "wrong"})
+			}
 		}
-		_, err := c.net.logIn(c.addr, port, logins...)
-		return err
+		s.ask("QUIT")
+		return s.close()
 	}
 }
 

@@ -11,8 +11,12 @@ var misbehaving = []provocation{
 	{"pipelining", anyone, shouts(plainPort, nil, inOneBreath(letter(someone, elsewhere))), logs{
 		`improper command pipelining after EHLO from CLIENT: MAIL FROM:<someone@example\.org>\\r\\nRCPT TO:.*`,
 	}},
-	{"pipelining", anyone, blurts(plainPort, inOneBreath(letter(someone, elsewhere))), logs{
+	// Postfix looks once, when it has found the name and before it greets.
+	{"pipelining", slowNamed, blurts(plainPort, inOneBreath(letter(someone, elsewhere))), logs{
 		`improper command pipelining after CONNECT from CLIENT: EHLO client\.example\.test\\r\\nMAIL FROM:.*`,
+	}},
+	{"pipelining", slowNamedToo, blurts(atOncePort, inOneBreath(letter(someone, elsewhere))), logs{
+		refusal("CONNECT", `<unknown\[ADDRESS\]>: Client host rejected: Improper use of SMTP command pipelining; proto=SMTP`),
 	}},
 	// Text that imitates a line about somebody else.
 	{"pipelining", anyone, shouts(plainPort, nil,
@@ -38,7 +42,7 @@ var misbehaving = []provocation{
 	}},
 	{"bare-newline", anyone, shouts(barePort, nil, ehlo+"\n"), logs{`NOQUEUE: reject: CONNECT from CLIENT: bare <LF> received; proto=SMTP`}},
 	{innocent, anyone, says(plainPort, letter(someone, mailbox, "DATA", "Subject: hello\n\nhello\r\n.")...), logs{
-		`disconnect from CLIENT ehlo=1 mail=1 rcpt=1 data=1 quit=1 commands=5( notes=bare_lf)?`,
+		`disconnect from CLIENT ehlo=1 mail=1 rcpt=1 data=1 quit=1 commands=5`,
 	}},
 
 	{"address-syntax", anyone, says(plainPort, ehlo, "MAIL FROM:<a b[192.0.2.77]>", "MAIL FROM:<"+someone+">", "RCPT TO:<>", "QUIT"), logs{
@@ -50,6 +54,13 @@ var misbehaving = []provocation{
 	}},
 	{"too-many-errors", anyone, says(plainPort, times(25, ehlo, "XYZZY")...), logs{
 		`(NOQUEUE: )?too many errors after UNKNOWN from CLIENT`, `disconnect from CLIENT ehlo=1 unknown=0/20 commands=1/21`,
+	}},
+}
+
+// noted is what Postfix 3.7 does not know how to mention.
+var noted = []provocation{
+	{innocent, anyone, says(notingPort, letter(someone, mailbox, "DATA", "Subject: hello\n\nhello\r\n.")...), logs{
+		`disconnect from CLIENT ehlo=1 mail=1 rcpt=1 data=1 quit=1 commands=5 notes=bare_lf`,
 	}},
 }
 

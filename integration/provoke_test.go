@@ -62,6 +62,8 @@ var (
 	misnamed      = netip.MustParseAddr("198.51.100.120")        // has the name of somebody else
 	misnamedToo   = netip.MustParseAddr("198.51.100.121")
 	deadNamed     = netip.MustParseAddr("198.51.100.122") // has a name without any address
+	slowNamed     = netip.MustParseAddr("198.51.100.123") // its name takes a while to find
+	slowNamedToo  = netip.MustParseAddr("198.51.100.124")
 	listed        = netip.MustParseAddr("198.51.100.130") // is on the block list
 	listedWarned  = netip.MustParseAddr("198.51.100.131")
 	listedAtEntry = netip.MustParseAddr("198.51.100.132")
@@ -79,10 +81,14 @@ var (
 	hidden6       = netip.MustParseAddr("2001:db8:bad:5::1")
 )
 
-func provocations() []provocation {
+// provocations returns all that work with a release of Postfix.
+func provocations(release string) []provocation {
 	all := slices.Concat(wrongPasswords, rightLogins, unloggedLogins, lostLogins, faultyLogins,
 		forbidden, unwelcome, overruled, unserved,
 		misbehaving, excessive, unencrypted, departed, talkative, screened, welcome)
+	if release != "3.7" {
+		all = append(all, noted...)
+	}
 	free := netip.MustParseAddr("203.0.113.0")
 	for i := range all {
 		if all[i].from == anyone {
