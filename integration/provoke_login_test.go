@@ -51,7 +51,7 @@ var wrongPasswords = []provocation{
 	{"sasl-auth", anyone, guess(submissionPort, "PLAIN"), logs{failure("PLAIN", byCyrus)}},
 	{"sasl-auth", anyone, guess(submissionPort, "CRAM-MD5"), logs{failure("CRAM-MD5", byCyrus)}},
 	{"sasl-auth", host6, guess(plainPort, "LOGIN"), logs{failure("LOGIN", byCyrus)}},
-	{"sasl-auth", neighbour6, guess(plainPort, "PLAIN"), logs{failure("PLAIN", byCyrus)}},
+	{"sasl-auth", neighbor6, guess(plainPort, "PLAIN"), logs{failure("PLAIN", byCyrus)}},
 	{"sasl-auth", other6, guess(submissionPort, "CRAM-MD5"), logs{failure("CRAM-MD5", byCyrus)}},
 	{"sasl-auth", anyone, guess(renamedPort, "LOGIN"), logs{failure("LOGIN", byCyrus)}},
 	{"sasl-auth", anyone, guess(instancePort, "LOGIN"), logs{failure("LOGIN", byCyrus)}},

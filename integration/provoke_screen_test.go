@@ -25,7 +25,7 @@ var talkative = []provocation{
 	{"pregreet", anyone, blurts(greetPort, "HELO from evil[192.0.2.77]:25: x\r\n"), logs{
 		`PREGREET 34 after [0-9.]+ from PEER: HELO from evil\[192\.0\.2\.77\]:25: x\\r\\n`,
 	}},
-	{"pregreet", hidden6, blurts(greetPort, httpRequest), logs{`PREGREET 41 after [0-9.]+ from PEER: GET / HTTP/1\.1\\r\\nHost: .*`}},
+	{"pregreet", talking6, blurts(greetPort, httpRequest), logs{`PREGREET 41 after [0-9.]+ from PEER: GET / HTTP/1\.1\\r\\nHost: .*`}},
 	{"pregreet", anyone, blurts(greetPort, "\x16\x03\x01\x02\x00"), logs{`PREGREET 5 after [0-9.]+ from PEER: \\026\\003\\001\\002\\000`}},
 }
 

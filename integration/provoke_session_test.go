@@ -157,7 +157,7 @@ func breaksOff(talk []string, text string) func(client) error {
 // departed clients left without a goodbye, as probes and broken networks do.
 var departed = []provocation{
 	{"lost-connection", anyone, says(plainPort), logs{lostAfter("CONNECT"), `disconnect from CLIENT commands=0/0`}},
-	{"lost-connection", hasty6, says(plainPort), logs{lostAfter("CONNECT"), `disconnect from CLIENT commands=0/0`}},
+	{"lost-connection", leaving6, says(plainPort), logs{lostAfter("CONNECT"), `disconnect from CLIENT commands=0/0`}},
 	{"lost-connection", anyone, says(plainPort, ehlo), logs{lostAfter("EHLO")}},
 	{"lost-connection", anyone, says(plainPort, "HELO client.example.test"), logs{lostAfter("HELO")}},
 	{"lost-connection", anyone, says(plainPort, letter(someone, mailbox)[:2]...), logs{lostAfter("MAIL")}},

@@ -74,11 +74,11 @@ var (
 	deniedCutOff  = netip.MustParseAddr("198.51.100.143")
 	allowed       = netip.MustParseAddr("198.51.100.144")
 	host6         = netip.MustParseAddr("2001:db8:bad:1::1")
-	neighbour6    = netip.MustParseAddr("2001:db8:bad:1::2")
+	neighbor6     = netip.MustParseAddr("2001:db8:bad:1::2")
 	other6        = netip.MustParseAddr("2001:db8:bad:2::1")
 	relaying6     = netip.MustParseAddr("2001:db8:bad:3::1")
-	hasty6        = netip.MustParseAddr("2001:db8:bad:4::1")
-	hidden6       = netip.MustParseAddr("2001:db8:bad:5::1")
+	leaving6      = netip.MustParseAddr("2001:db8:bad:4::1")
+	talking6      = netip.MustParseAddr("2001:db8:bad:5::1")
 )
 
 // provocations returns all that work with a release of Postfix.
