@@ -6,6 +6,7 @@
 #   make demo               see it ban, without touching this machine
 #   sudo make test          run every test, a real system with Postfix among them
 #   make bench              run the benchmarks
+#   make fuzz               read 10^8 mutated lines, then fuzz the parsers for FUZZTIME each
 #   sudo make fixtures      let real mail servers write the parser's test data anew
 
 prefix = /usr/local
@@ -28,7 +29,7 @@ units := $(notdir $(wildcard units/*.service units/*.timer))
 pages := $(patsubst man/%.md,build/man/%,$(wildcard man/*.[58].md))
 completions := build/completion/bash build/completion/zsh build/completion/fish
 
-.PHONY: all build man install uninstall demo test bench fixtures clean
+.PHONY: all build man install uninstall demo test bench fuzz fixtures clean
 .DELETE_ON_ERROR:
 
 # All that install needs: root's PATH often has no go.
@@ -125,8 +126,17 @@ bench:
 # CI: a system that cannot be booted is a failure.
 fixtures:
 	.ci/prerequisites
+	$(MAKE) build
 	CI=true SMTPBAN_INTEGRATION=1 SMTPBAN_FIXTURES=$(CURDIR)/internal/postfix/testdata/captured \
 		go test ./integration/ -count=1 -v -run TestFixtures
+	go test ./internal/postfix/ -count=1 -run TestCaptured -update
+
+FUZZTIME = 2m
+
+fuzz:
+	SMTPBAN_EXECUTIONS=100000000 go test ./internal/postfix/ -run Mutated -v -timeout 2h
+	go test ./internal/postfix/ -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 100x
+	go test ./internal/postfix/ -run '^$$' -fuzz FuzzRestore -fuzztime $(FUZZTIME) -fuzzminimizetime 100x
 
 clean:
 	rm -rf bin build

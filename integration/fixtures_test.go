@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -46,6 +47,11 @@ func captureFixtures(t *testing.T, suite string) {
 		lines = mailLog(t, s)
 	}
 	for _, m := range missing(all, lines) {
+		t.Error(m)
+	}
+	file := filepath.Join(t.TempDir(), "mail.log")
+	writeFixtures(t, file, lines)
+	for _, m := range misread(all, match(t, file)) {
 		t.Error(m)
 	}
 	if dir := os.Getenv(fixtures); dir != "" && !t.Failed() {
@@ -152,6 +158,52 @@ func missing(all []provocation, lines []logLine) []string {
 	}
 	if open != 0 {
 		complaints = append(complaints, fmt.Sprintf("%d sessions are not over", open))
+	}
+	return complaints
+}
+
+// A reading is how smtpban match says a line was read.
+type reading struct {
+	Line    int
+	Class   string
+	Address string
+	Counted bool
+}
+
+// match lets smtpban, as it is built, read a maillog.
+func match(t *testing.T, file string) []reading {
+	t.Helper()
+	output(t, exec.Command("make", "-C", "..", "build"))
+	text := output(t, exec.Command("../bin/smtpban", "match", "--maillog", file, "-o", "json"))
+	var readings []reading
+	for line := range strings.Lines(text) {
+		var r reading
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatalf("smtpban match printed %q: %v", line, err)
+		}
+		readings = append(readings, r)
+	}
+	return readings
+}
+
+// misread tells of whom smtpban has not read what they did, and of whom it
+// counts something although they did nothing.
+func misread(all []provocation, readings []reading) []string {
+	var complaints []string
+	of := map[string][]reading{}
+	for _, r := range readings {
+		of[r.Address] = append(of[r.Address], r)
+	}
+	for _, p := range all {
+		does := of[p.from.String()]
+		bad := func(r reading) bool { return r.Class == p.class }
+		if slices.Contains(harmless, p.class) {
+			if slices.ContainsFunc(does, func(r reading) bool { return r.Counted }) {
+				complaints = append(complaints, fmt.Sprintf("%q from %s counts: %+v", p.class, p.from, does))
+			}
+		} else if !slices.ContainsFunc(does, bad) {
+			complaints = append(complaints, fmt.Sprintf("%q from %s is read as %+v", p.class, p.from, does))
+		}
 	}
 	return complaints
 }

@@ -98,20 +98,20 @@ var wrongPasswords = []provocation{
 	{"sasl-auth", anyone, says(plainPort, ehlo, "AUTH LOGIN", "", "", "AUTH PLAIN "+encoded("\x00\x00"), "QUIT"), logs{
 		`warning: CLIENT: SASL LOGIN authentication failed: .*`, `disconnect from CLIENT .*auth=0/[0-9] .*`,
 	}},
-	{"sasl-auth", anyone, says(plainPort, ehlo, "AUTH LOGIN", "*", "QUIT"), logs{
+	{"no-guess", anyone, says(plainPort, ehlo, "AUTH LOGIN", "*", "QUIT"), logs{
 		`warning: CLIENT: SASL LOGIN authentication aborted`, `disconnect from CLIENT .*auth=0/1 .*`,
 	}},
 	{"sasl-auth", anyone, says(plainPort, ehlo, "AUTH PLAIN "+encoded("nonsense"), "AUTH PLAIN not-base64!", "QUIT"), logs{
 		failure("PLAIN", "bad protocol / cancel"),
 	}},
-	{"sasl-auth", anyone, says(dovecotPort, ehlo, "AUTH NTLM", "QUIT"), logs{
+	{"no-guess", anyone, says(dovecotPort, ehlo, "AUTH NTLM", "QUIT"), logs{
 		failure("NTLM", "Invalid authentication mechanism.*"),
 	}},
 	// Mechanisms that the server did not offer.
-	{"sasl-auth", anyone, says(plainPort, ehlo, "AUTH NTLM", `AUTH "a b[192.0.2.77]:"`, "QUIT"), logs{
+	{"no-guess", anyone, says(plainPort, ehlo, "AUTH NTLM", `AUTH "a b[192.0.2.77]:"`, "QUIT"), logs{
 		failure("NTLM", "no mechanism available"), failure(`"a b\[192\.0\.2\.77\]:"`, "no mechanism available"),
 	}},
-	{"rate-limit", anyone, says(limitPort, append(times(4, ehlo, wrongLogin), "QUIT")...), logs{
+	{"auth-rate-limit", anyone, says(limitPort, append(times(4, ehlo, wrongLogin), "QUIT")...), logs{
 		limited("AUTH command rate", 3), `disconnect from CLIENT ehlo=1 auth=0/4 quit=1 commands=2/6`,
 	}},
 	{"too-many-errors", anyone, says(submissionPort, times(25, ehlo, wrongLogin)...), logs{
@@ -175,7 +175,7 @@ var lostLogins = []provocation{
 	{"lost-connection-after-auth", anyone, says(noLoginPort, ehlo, wrongLogin), logs{
 		lostAfter("AUTH"), `disconnect from CLIENT ehlo=1 auth=0/1 commands=1/2`,
 	}},
-	{"lost-connection-after-auth", anyone, stays(hastyPort, ehlo, "AUTH LOGIN"), logs{
+	{"lost-connection", anyone, stays(hastyPort, ehlo, "AUTH LOGIN"), logs{
 		`(NOQUEUE: )?timeout after AUTH from CLIENT`, `disconnect from CLIENT ehlo=1 auth=0/1 commands=1/2`,
 	}},
 }

@@ -151,8 +151,9 @@ var overruled = []provocation{
 		`[0-9A-F]+: milter-reject: END-OF-MESSAGE from CLIENT: 4\.7\.1 try again later` + envelope,
 	}},
 
-	// Refusals that the operator only wants to see.
-	{innocent, anyone, says(warnPort, letter(someone, elsewhere)...), logs{
+	// Refusals that the operator only wants to see. The first one is for real
+	// as well, by another restriction.
+	{"relay-denied", anyone, says(warnPort, letter(someone, elsewhere)...), logs{
 		`NOQUEUE: reject_warning: RCPT from CLIENT: 554 5\.7\.1 <victim@example\.org>: Relay access denied; .*`,
 	}},
 	{innocent, listedWarned, says(warnPort, letter(someone, mailbox)...), logs{

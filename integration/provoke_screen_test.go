@@ -60,7 +60,7 @@ var screened = []provocation{
 	{"postscreen-limit", anyone, stays(screenPort, ehlo), logs{`COMMAND TIME LIMIT from PEER after EHLO`}},
 	{"postscreen-limit", anyone, says(screenPort, times(25, ehlo, "NOOP")...), logs{`COMMAND COUNT LIMIT from PEER after NOOP`}},
 	{"postscreen-limit", anyone, shouts(screenPort, nil, longLine+"\r\n"), logs{`COMMAND LENGTH LIMIT from PEER after CONNECT`}},
-	{innocent, anyone, shouts(screenPort, letter(someone, mailbox)[:2], "DATA\r\n"), logs{`DATA without valid RCPT from PEER`}},
+	{"postscreen-limit", anyone, shouts(screenPort, letter(someone, mailbox)[:2], "DATA\r\n"), logs{`DATA without valid RCPT from PEER`}},
 
 	{"hangup", anyone, leaves(screenPort), logs{`HANGUP after [0-9.]+ from PEER in tests before SMTP handshake`}},
 	{"hangup", anyone, func(c client) error {

@@ -22,9 +22,14 @@ type logs []string
 // innocent is the class of lines from which nothing follows against the client.
 const innocent = ""
 
-// classes are the other ones. Each has a provocation, or the test fails.
+// harmless are classes that smtpban has no name for, since they are nothing to
+// hold against a client either.
+var harmless = []string{innocent, "address-syntax", "no-guess", "server-fault"}
+
+// classes are all but the innocent one. Each has a provocation, or the test fails.
 var classes = []string{
 	"address-syntax",
+	"auth-rate-limit",
 	"auth-unlogged",
 	"bare-newline",
 	"client-reject",
@@ -36,6 +41,7 @@ var classes = []string{
 	"lost-connection",
 	"lost-connection-after-auth",
 	"milter-reject",
+	"no-guess",
 	"non-smtp",
 	"pipelining",
 	"policy-reject",
