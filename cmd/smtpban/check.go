@@ -24,11 +24,14 @@ func newCheckCommand(a *app) *cobra.Command {
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := a.loadConfig()
-			if err != nil || a.log.quiet {
+			if err != nil {
 				return err
 			}
 			for _, warning := range unwise(cfg.Policy) {
 				a.log.warn("%s", warning)
+			}
+			if a.log.quiet {
+				return nil
 			}
 			postfix, _, err := guard.ReadPostfix(nil)
 			return errors.Join(describe(a.stdout, cfg, postfix), err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,7 +62,7 @@ func (m *match) run(lines []string) error {
 	if err != nil {
 		return err
 	}
-	m.policy, m.sessions, m.puzzles = cfg.Policy, postfix.NewSessions(cfg.Policy.Weight), pass.Puzzles{}
+	m.policy, m.sessions, m.puzzles = cfg.Policy, postfix.NewSessions(), pass.Puzzles{}
 	if !m.unknown {
 		return m.showReadings(cfg, lines)
 	}
@@ -182,11 +183,15 @@ func (m *match) entry(parser *journal.LineParser, line string) (e journal.Entry,
 	if m.input.maillog != "" {
 		return journal.Entry{}, false
 	}
-	if e, ok := journal.ParseTagged(line); ok && journal.ClientFacing(e.Identifier) {
-		e.Time = m.now
-		return e, true
+	e, ok = journal.ParseTagged(line)
+	if !ok || !journal.ClientFacing(e.Identifier) {
+		e = journal.Entry{Identifier: m.identifier, Message: line}
 	}
-	return journal.Entry{Time: m.now, Identifier: m.identifier, Message: line}, true
+	e.Time = m.now
+	if e.PID == 0 {
+		e.PID = os.Getpid() // lines without any are taken for those of one process
+	}
+	return e, true
 }
 
 // reading is how a line is read. Its JSON shape is an interface that other
@@ -254,7 +259,7 @@ func (m *match) read(e journal.Entry) reading {
 	default:
 		r.Counted = true
 		if found.Times > 1 {
-			r.Reason = fmt.Sprintf("counts %d times", found.Times)
+			r.Reason = fmt.Sprintf("%d of them", found.Times)
 		}
 	}
 	return r

@@ -45,10 +45,7 @@ func (l *ledger) record(f postfix.Finding) error {
 		if err != nil {
 			return err
 		}
-		l.seen.add(f.Event, f.Event.Class, counted)
-	}
-	if f.Login {
-		l.seen.add(f.Event, ban.Login, false)
+		l.seen.add(f.Event, counted)
 	}
 	return nil
 }
@@ -168,4 +165,20 @@ func (l *ledger) write(now time.Time) (bans []ban.Ban, err error) {
 func (l *ledger) isNew(prefix netip.Prefix) bool {
 	s, ok := l.bans[prefix]
 	return ok && s.isNew
+}
+
+// seen counts, hour by hour, what the log told of.
+type seen map[time.Time]map[ban.Class]store.Count
+
+func (s seen) add(e ban.Event, counted bool) {
+	hour := e.Time.Truncate(time.Hour)
+	if s[hour] == nil {
+		s[hour] = map[ban.Class]store.Count{}
+	}
+	n := s[hour][e.Class]
+	n.Events++
+	if counted {
+		n.Counted++
+	}
+	s[hour][e.Class] = n
 }

@@ -83,6 +83,9 @@ type reading struct {
 }
 
 func (r *reading) entry(e journal.Entry) (err error) {
+	if e.Time.After(r.Now.Add(maxAhead)) {
+		e.Time = r.Now
+	}
 	if r.sessions == nil {
 		if r.sessions, err = r.Pass.sessions(e.Time); err != nil {
 			return err
@@ -97,9 +100,6 @@ func (r *reading) entry(e journal.Entry) (err error) {
 	found := r.sessions.Add(e, line)
 	if found.Times == 0 {
 		return nil
-	}
-	if found.Event.Time.After(r.Now.Add(maxAhead)) {
-		found.Event.Time = r.Now
 	}
 	if r.Policy.Weight(found.Event.Class, found.Event.Service) > 0 {
 		r.total.Events += found.Times
@@ -169,6 +169,24 @@ func (r *reading) putRest(tx *store.Tx, b *batch) error {
 		}
 	}
 	return nil
+}
+
+// sessions returns the SMTP sessions that were open when the last run ended.
+func (p Pass) sessions(now time.Time) (*postfix.Sessions, error) {
+	sessions := postfix.NewSessions()
+	err := p.Store.View(func(tx *store.Tx) error {
+		for s, err := range tx.Sessions() {
+			if err != nil {
+				return err
+			}
+			if err := sessions.Restore(postfix.Change(s)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	sessions.Forget(now)
+	return sessions, err
 }
 
 // Positions returns how far each boot was read, as the readers want it.

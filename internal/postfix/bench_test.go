@@ -45,13 +45,18 @@ func BenchmarkParse(b *testing.B) {
 	perLine := b.Elapsed().Seconds() / float64(b.N*len(lines))
 	b.ReportMetric(perLine*1e9, "ns/line")
 	b.ReportMetric(1/perLine, "lines/s")
+	b.ReportMetric(testing.AllocsPerRun(100, func() {
+		for _, e := range lines {
+			Parse(e)
+		}
+	})/float64(len(lines)), "allocs/line")
 }
 
 // BenchmarkFold parses the usual mix and folds it into sessions.
 func BenchmarkFold(b *testing.B) {
 	lines := usual()
 	b.ReportAllocs()
-	sessions := NewSessions(ones)
+	sessions := NewSessions()
 	for b.Loop() {
 		for _, e := range lines {
 			sessions.Add(e, Parse(e))

@@ -49,13 +49,16 @@ func (s *Session) encode() []byte {
 	b := []byte{sessionVersion}
 	b = binary.AppendVarint(b, s.Last.UnixMicro())
 	b = binary.AppendUvarint(b, uint64(s.Told))
-	b = binary.AppendUvarint(b, s.Counted)
+	b = binary.AppendUvarint(b, s.Seen)
 	lost := int64(0)
 	if !s.LostAuth.IsZero() {
 		lost = s.LostAuth.UnixMicro()
 	}
 	b = binary.AppendVarint(b, lost)
-	b = append(b, bit(s.Outage)|bit(s.Tested)<<1)
+	b = append(b, 0)
+	if s.Outage {
+		b[len(b)-1] = 1
+	}
 	b = binary.AppendUvarint(b, uint64(len(s.Guesses)))
 	for _, g := range s.Guesses {
 		b = appendText(b, g.User)
@@ -66,13 +69,6 @@ func (s *Session) encode() []byte {
 		}
 	}
 	return b
-}
-
-func bit(is bool) byte {
-	if is {
-		return 1
-	}
-	return 0
 }
 
 func appendText(b []byte, s string) []byte {
@@ -87,12 +83,11 @@ func decodeSession(b []byte) (*Session, error) {
 		return nil, fmt.Errorf("unknown version %d", b[0])
 	}
 	d := decoder{rest: b[1:]}
-	s := &Session{Last: d.time(), Told: int(d.uint()), Counted: d.uint()}
+	s := &Session{Last: d.time(), Told: int(d.uint()), Seen: d.uint()}
 	if lost := d.time(); !lost.Equal(time.UnixMicro(0)) {
 		s.LostAuth = lost
 	}
-	flags := d.uint()
-	s.Outage, s.Tested = flags&1 != 0, flags&2 != 0
+	s.Outage = d.uint() == 1
 	for n := d.count(); n > 0; n-- {
 		g := Guess{User: d.text(), Time: d.time()}
 		for m := d.count(); m > 0; m-- {

@@ -2,6 +2,7 @@ package postfix
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"smtpban/internal/ban"
@@ -11,28 +12,19 @@ import (
 // Finding is what a line means after all lines before it.
 type Finding struct {
 	Event  ban.Event // with a Class of 0 if there is none
-	Times  int       // how often the event happened; 0 if it is the outcome of one that has counted
+	Times  int       // how often the event happened; 0 if its session has told of it already
 	Reason string    // why there is no event, or it did not happen anew
-	Login  bool      // beside the event, the session had a login
 }
 
-// isOutcome is why what follows in a session from an offence is not another one.
-const isOutcome = "the outcome of what this session has told already"
-
-// Sessions folds lines into findings. What a session has told already does not
-// count again: one attempt, one event.
-type Sessions struct {
-	weight  func(ban.Class, string) int // ban.Policy.Weight
-	open    map[Key]*Session
-	stored  map[Key]bool
-	changed map[Key]bool // since the last call of Changes
-}
-
-// NewSessions starts with no session open. weight says how much a class counts
-// at a service.
-func NewSessions(weight func(c ban.Class, service string) int) *Sessions {
-	return &Sessions{weight: weight, open: map[Key]*Session{}, stored: map[Key]bool{}, changed: map[Key]bool{}}
-}
+// Why a line that has a class tells nothing new.
+const (
+	isOutcome   = "the outcome of what this session has told already"
+	isRepeated  = "the same user by another mechanism, which this session has told already"
+	isAccounted = "lines of this session have told of its AUTH commands"
+	isEndOfAUTH = "the end of an attempt of which a line has told"
+	isPending   = "counts at the session's end, if nothing else tells of the attempt"
+	isStray     = "without a process id it is not known what else its session told"
+)
 
 // Add folds the line that was parsed from an entry.
 func (s *Sessions) Add(e journal.Entry, l Line) Finding {
@@ -40,46 +32,46 @@ func (s *Sessions) Add(e journal.Entry, l Line) Finding {
 	if l.Class != 0 {
 		f.Event, f.Times = event(e, l), 1
 	}
-	if e.PID == 0 { // whose lines belong together can't be told
-		if l.rule != nil && l.rule.step == closes {
-			f.Times, f.Login = max(1, l.failed), l.failed > 0 && l.succeeded > 0
-		}
-		return f.tidy()
-	}
 	if l.rule == nil {
+		return f
+	}
+	if e.PID == 0 {
+		if l.Class != 0 && (l.Class == ban.AuthUnlogged || l.rule.step == stepLostInAUTH) {
+			f.Times, f.Reason = 0, isStray
+		}
 		return f
 	}
 	key := Key{e.Boot, e.Identifier, e.PID, netip.AddrPortFrom(l.Address, l.Port)}
 	switch l.rule.step {
-	case opens:
+	case stepOpens:
 		s.close(key)
 		s.close(key.process())
-	case closes:
-		s.end(key, e.Time, l, &f)
-	case guess:
-		s.guess(key, e.Time, l, &f)
-	case outage:
+	case stepOutage:
 		s.touch(key.process(), e.Time).Outage = true
-	case lostInAuth:
-		s.lost(key, e.Time, &f)
-	default:
+	case stepCloses:
+		s.end(key, e.Time, l, &f)
+	case stepGuess:
+		s.guess(key, e.Time, l, &f)
+	case stepLostInAUTH:
+		s.lost(key, e.Time, l, &f)
+	case stepRefusal:
 		s.offence(key, e.Time, l, &f)
-	}
-	return f.tidy()
-}
-
-// tidy leaves no event that did not happen.
-func (f Finding) tidy() Finding {
-	if f.Event.Class == 0 {
-		f.Times = 0
+	case stepNone:
+		if l.Class != 0 && l.Class != ban.Login {
+			s.offence(key, e.Time, l, &f)
+		}
+	case stepApart:
 	}
 	return f
 }
 
+// event makes its own copies of the names, so that it does not keep the whole
+// line in memory.
 func event(e journal.Entry, l Line) ban.Event {
 	return ban.Event{
 		Time: e.Time, Boot: e.Boot, Identifier: e.Identifier, PID: e.PID,
-		Service: l.Service, Class: l.Class, Address: l.Address, Name: clip(l.Name), User: clip(l.User),
+		Service: l.Service, Class: l.Class, Address: l.Address,
+		Name: strings.Clone(clip(l.Name)), User: strings.Clone(clip(l.User)),
 	}
 }
 
@@ -91,27 +83,17 @@ func (k Key) process() Key {
 
 // offence folds a line that is no part of AUTH.
 func (s *Sessions) offence(key Key, now time.Time, l Line, f *Finding) {
-	if l.Class == 0 && !l.told || !l.Address.IsValid() {
+	if !l.Address.IsValid() {
 		return
 	}
-	session := s.find(key, now)
-	if session != nil && (session.Counted&uint64(l.with) != 0 || session.Tested && l.rule.step == refused) {
+	if session := s.find(key, now); session != nil && session.Seen&uint64(l.with) != 0 && l.Class != 0 {
 		f.Times, f.Reason = 0, isOutcome
 		return
 	}
-	if l.rule.step == tested {
-		s.touch(key, now).Tested = true
-	}
+	session := s.touch(key, now)
+	session.Seen |= uint64(of(l.Class))
 	if l.told {
-		s.touch(key, now).Told++
-	}
-	s.count(key, now, l, f)
-}
-
-// count remembers that an offence counts, if it does.
-func (s *Sessions) count(key Key, now time.Time, l Line, f *Finding) {
-	if l.Class != ban.Login && s.weight(l.Class, l.Service) > 0 {
-		s.touch(key, now).Counted |= uint64(of(l.Class))
+		session.Told++
 	}
 }
 
@@ -122,31 +104,29 @@ func (s *Sessions) guess(key Key, now time.Time, l Line, f *Finding) {
 	}
 	session := s.touch(key, now)
 	session.Told++
-	down := s.find(key.process(), now)
-	if down != nil {
-		s.close(key.process())
-	}
+	session.Seen |= uint64(of(l.Class))
+	outage := s.find(key.process(), now) != nil
+	s.close(key.process())
 	switch {
 	case l.Class == 0:
-	case l.generic && down != nil:
-		f.Event, f.Reason = ban.Event{}, isServerFault
+	case l.generic && outage:
+		*f = Finding{Reason: isServerFault}
 	case session.repeats(l, now):
-		f.Times, f.Reason = 0, "the same user by another mechanism, which has counted in this session"
-	default:
-		s.count(key, now, l, f)
+		f.Times, f.Reason = 0, isRepeated
 	}
 }
 
 // lost notes that the connection was lost in AUTH. That is an attempt only if
 // nothing else tells of it: lines so far, or the statistics to come.
-func (s *Sessions) lost(key Key, now time.Time, f *Finding) {
-	if !key.Client.Addr().IsValid() {
+func (s *Sessions) lost(key Key, now time.Time, l Line, f *Finding) {
+	if !l.Address.IsValid() {
 		return
 	}
 	session := s.touch(key, now)
-	f.Times, f.Reason = 0, "counts at the session's end, if nothing else tells of the attempt"
+	session.Seen |= uint64(of(l.Class))
+	f.Times, f.Reason = 0, isPending
 	if session.Told > 0 {
-		f.Reason = "the end of an attempt of which a line has told"
+		f.Reason = isEndOfAUTH
 		return
 	}
 	session.LostAuth = now
@@ -154,30 +134,22 @@ func (s *Sessions) lost(key Key, now time.Time, f *Finding) {
 
 // end folds the end of a session. By the statistics, some AUTH commands failed
 // of which no line told: they were refused before a password was looked at, or
-// the connection was lost in them.
+// the connection was lost in them. A client that logged in after all is excused.
 func (s *Sessions) end(key Key, now time.Time, l Line, f *Finding) {
 	session := s.find(key, now)
-	if session == nil {
-		session = &Session{}
-	}
 	s.close(key)
-	if !l.Address.IsValid() {
-		return
-	}
-	unlogged := l.failed - session.Told
 	switch {
-	case l.failed > 0 && unlogged > 0:
-		f.Times = unlogged
-		f.Login = l.succeeded > 0
-	case l.failed > 0 && l.succeeded > 0:
-		f.Event.Class = ban.Login
-	case l.failed > 0:
-		f.Times, f.Reason = 0, "lines of this session have told of its AUTH commands"
-	case l.succeeded == 0 && !session.LostAuth.IsZero():
-		f.Event = ban.Event{
+	case session == nil && l.Class == ban.AuthUnlogged:
+		f.Times = l.failed
+	case session == nil:
+	case l.Class == ban.AuthUnlogged && l.failed > session.Told:
+		f.Times = l.failed - session.Told
+	case l.Class == ban.AuthUnlogged:
+		f.Times, f.Reason = 0, isAccounted
+	case l.Class == 0 && l.Address.IsValid() && !session.LostAuth.IsZero():
+		*f = Finding{Times: 1, Event: ban.Event{
 			Time: session.LostAuth, Boot: key.Boot, Identifier: key.Identifier, PID: key.PID,
-			Service: l.Service, Class: ban.LostConnectionAfterAuth, Address: l.Address, Name: clip(l.Name),
-		}
-		f.Times, f.Reason = 1, ""
+			Service: l.Service, Class: ban.LostConnectionAfterAuth, Address: l.Address, Name: strings.Clone(clip(l.Name)),
+		}}
 	}
 }

@@ -374,7 +374,7 @@ func TestNobodyCanBeFramed(t *testing.T) {
 	if len(lines) < 10_000 {
 		t.Errorf("%d hostile lines, want 10,000 at least", len(lines))
 	}
-	sessions := NewSessions(ones)
+	sessions := NewSessions()
 	seen := map[ban.Class]int{}
 	for _, h := range lines {
 		e := entry(h.identifier, h.message)

@@ -114,11 +114,36 @@ func (l *Line) judgeReject(rest string) bool {
 	return true
 }
 
-// isPlain reports whether no other subject ends in the text. An honest server
+// isPlain reports whether no other refusal follows in the text. An honest server
 // passes on mail from anybody to any address of ours, one that reads like a
-// refusal included; the refusal of that address then follows it. A refusal that
-// counts must be the only one.
-func isPlain(text string) bool { return !strings.Contains(text, ">: ") }
+// refusal included; the real refusal of that address then comes after it. A
+// client that writes both into its sender hides what it tried, but can't accuse
+// anybody.
+func isPlain(text string) bool {
+	for {
+		_, after, ok := strings.Cut(text, ">: ")
+		if !ok {
+			return true
+		}
+		if _, _, _, isRefusal := cutObject(after); isRefusal {
+			return false
+		}
+		text = after
+	}
+}
+
+// cutObject drops "OBJECT rejected: " from the start of a text. It returns the
+// class for Postfix's own reasons, and that for the operator's.
+func cutObject(text string) (own, operators ban.Class, reason string, ok bool) {
+	for _, o := range objects {
+		if after, ok := strings.CutPrefix(text, o.name); ok {
+			if reason, ok := strings.CutPrefix(after, " rejected: "); ok {
+				return o.own, o.operators, reason, true
+			}
+		}
+	}
+	return ban.PolicyReject, ban.PolicyReject, text, false
+}
 
 // isRelayDenied tells Postfix's own text and its enhanced status code.
 func isRelayDenied(r reply, reason string) bool {
@@ -137,13 +162,7 @@ func isBlockListed(text string) bool {
 
 // judgeText reads "OBJECT rejected: REASON", or a reason alone.
 func (l *Line) judgeText(r reply, text string) {
-	own, operators, reason := ban.PolicyReject, ban.PolicyReject, text
-	for _, o := range objects {
-		if after, ok := strings.CutPrefix(text, o.name); ok && strings.HasPrefix(after, " rejected: ") {
-			own, operators, reason = o.own, o.operators, after[len(" rejected: "):]
-			break
-		}
-	}
+	own, operators, reason, object := cutObject(text)
 	switch {
 	case isRelayDenied(r, reason):
 		l.Class = ban.RelayDenied
@@ -167,7 +186,7 @@ func (l *Line) judgeText(r reply, text string) {
 	switch {
 	case !r.temporary:
 		l.Class = operators
-	case reason == text && strings.HasPrefix(r.dsn, ".3."): // the mail system's status: RFC 3463, section 3.4
+	case !object && strings.HasPrefix(r.dsn, ".3."): // the mail system's status: RFC 3463, section 3.4
 		l.Reason = isOurs
 	default:
 		l.Reason = isTemporary

@@ -14,12 +14,12 @@ type rule struct {
 	reason string    // why not
 	step   step      // what the line means to its session, if not just an offence
 
-	// with holds the classes whose offences this one is the outcome of: if one
-	// of them counted earlier in the session, this one does not count again.
+	// with holds the classes that this one may be the outcome of: if one of
+	// them was seen earlier in the session, this one is nothing new.
 	with classes
 
-	// judge says who looks at what {tail} or {rest} stands for.
-	judge judge
+	// by says who looks at what {tail} or {rest} stands for.
+	by judge
 
 	template template
 }
@@ -96,7 +96,7 @@ func (p *program) match(message string, l *Line) bool {
 		}
 		l.Class, l.Reason, l.with, l.rule = r.class, r.reason, r.with, r
 		remainder, ok := r.template.match(message, l, p.nameless)
-		if ok && l.judge(r.judge, remainder) {
+		if ok && l.judge(r.by, remainder) {
 			return true
 		}
 		*l = Line{Service: l.Service}
@@ -136,6 +136,7 @@ const (
 	isNoMechanism  = "there is no such mechanism; no password was looked at"
 	isNoLogin      = "mail accepted without a login"
 	isEnd          = "the end of a session in which no AUTH command failed"
+	isMixed        = "the end of a session of several clients, by XCLIENT"
 	isNotRefused   = "warn_if_reject: nothing was refused"
 	isMilterChoice = "a milter's choice that refuses nothing"
 	isContent      = "about a message's text, which its sender may have from anywhere"
@@ -146,18 +147,18 @@ const (
 // and smtpd_peer.c of Postfix 2.0 to 3.12. Where a line is told from another by
 // more words, it stands before it.
 var smtpd = newProgram(false, []rule{
-	{text: "connect from {client}", step: opens, reason: isNormal},
-	{text: "disconnect from {client}{tail}", step: closes, judge: byDisconnect},
+	{text: "connect from {client}", step: stepOpens, reason: isNormal},
+	{text: "disconnect from {client}{tail}", step: stepCloses, by: byDisconnect},
 
 	// SASL. Since 2.3; the user name since 3.9, 3.8.3, 3.7.8, 3.6.12 and 3.5.22.
-	{text: "warning: {client}: SASL {rest}", class: ban.SASLAuth, step: guess, judge: bySASL},
-	{text: "warning: SASL authentication failure: cannot connect to saslauthd server{tail}", step: outage, reason: isLibrary},
+	{text: "warning: {client}: SASL {rest}", class: ban.SASLAuth, step: stepGuess, by: bySASL},
+	{text: "warning: SASL authentication failure: cannot connect to saslauthd server{tail}", step: stepOutage, reason: isLibrary},
 	{text: "warning: SASL authentication failure: {rest}", reason: isLibrary},
 	{text: "warning: SASL authentication problem: {rest}", reason: isLibrary},
-	{text: "client={client}{rest}", judge: byClient},
+	{text: "client={client}{rest}", by: byClient},
 
 	{text: "reject: {where} from {client}: bare <LF> received{rest}", class: ban.BareNewline, with: of(ban.BareNewline)},
-	{text: "reject: {where} from {client}: {rest}", judge: byReject},
+	{text: "reject: {where} from {client}: {rest}", step: stepRefusal, by: byReject},
 	{text: "reject_warning: {where} from {client}: {rest}", reason: isNotRefused},
 	{text: "warn: {where} from {client}: {rest}", reason: isOperators},
 	{text: "info: {where} from {client}: {rest}", reason: isOperators},
@@ -169,12 +170,12 @@ var smtpd = newProgram(false, []rule{
 	{text: "delay: {where} from {client}: {rest}", reason: isOperators},
 	{text: "permit: {where} from {client}: {rest}", reason: isOperators},
 	{text: "hangup: {where} from {client}: {rest}", reason: isOperators},
-	{text: "milter-reject: {where} from {client}: {rest}", class: ban.MilterReject, judge: byMilter},
+	{text: "milter-reject: {where} from {client}: {rest}", class: ban.MilterReject, step: stepRefusal, by: byMilter},
 	{text: "milter-hold: {where} from {client}: {rest}", reason: isMilterChoice},
 	{text: "milter-discard: {where} from {client}: {rest}", reason: isMilterChoice},
 	{text: "proxy-reject: {where}: {rest}", reason: isProxys},
 
-	{text: "lost connection after AUTH from {client}", class: ban.LostConnectionAfterAuth, step: lostInAuth},
+	{text: "lost connection after AUTH from {client}", class: ban.LostConnectionAfterAuth, step: stepLostInAUTH},
 	{text: "lost connection after {where} from {client}", class: ban.LostConnection, with: every},
 	{text: "timeout after {where} from {client}", class: ban.LostConnection, with: every},
 	{text: "too many errors after {where} from {client}", class: ban.TooManyErrors, with: every},
@@ -189,7 +190,7 @@ var smtpd = newProgram(false, []rule{
 	{text: "SSL_accept error from {client}: {rest}", class: ban.TLSError},
 	{text: "abort: TLS from {client}: {rest}", class: ban.TLSError},
 
-	{text: "warning: AUTH command rate limit exceeded: {n} from {client} for service {rest}", class: ban.AuthRateLimit, judge: tellsOfAUTH},
+	{text: "warning: AUTH command rate limit exceeded: {n} from {client} for service {rest}", class: ban.AuthRateLimit, by: tellsOfAUTH},
 	{text: "warning: Connection rate limit exceeded: {n} from {client} for service {rest}", class: ban.RateLimit},
 	{text: "warning: Connection concurrency limit exceeded: {n} from {client} for service {rest}", class: ban.RateLimit},
 	{text: "warning: Message delivery request rate limit exceeded: {n} from {client} for service {rest}", class: ban.RateLimit},
@@ -200,9 +201,9 @@ var smtpd = newProgram(false, []rule{
 
 	// Here the address stands bare, after a name in which valid_hostname(3)
 	// allows no blank. Up to 2.8, then since 2.9.
-	{text: "warning: {addr}: hostname {name} verification failed: {rest}", class: ban.RDNSMismatch},
-	{text: "warning: {addr}: address not listed for hostname {name}", class: ban.RDNSMismatch},
-	{text: "warning: hostname {name} does not resolve to address {addr}{tail}", class: ban.RDNSMismatch},
+	{text: "warning: {addr}: hostname {name} verification failed: {rest}", class: ban.RDNSMismatch, step: stepApart},
+	{text: "warning: {addr}: address not listed for hostname {name}", class: ban.RDNSMismatch, step: stepApart},
+	{text: "warning: hostname {name} does not resolve to address {addr}{tail}", class: ban.RDNSMismatch, step: stepApart},
 
 	{text: "< {client}: {rest}", reason: isVerbose},
 	{text: "> {client}: {rest}", reason: isVerbose},
@@ -212,8 +213,8 @@ var smtpd = newProgram(false, []rule{
 // 3.12. A failed test under "enforce" is told of by its own line and by a
 // rejected recipient, or several: that is one.
 var postscreen = newProgram(true, []rule{
-	{text: "CONNECT from {client}{tail}", step: opens, reason: isNormal},
-	{text: "DISCONNECT {client}", step: closes, reason: isNormal},
+	{text: "CONNECT from {client}{tail}", step: stepOpens, reason: isNormal},
+	{text: "DISCONNECT {client}", step: stepCloses, reason: isNormal},
 	{text: "PASS OLD {client}", reason: isNormal},
 	{text: "PASS NEW {client}", reason: isNormal},
 	{text: "WHITELISTED {client}", reason: isNormal},
@@ -223,28 +224,28 @@ var postscreen = newProgram(true, []rule{
 	{text: "BLACKLISTED {client}", class: ban.ClientReject},
 	{text: "DENYLISTED {client}", class: ban.ClientReject},
 
-	{text: "PREGREET {n} after {n} from {client}: {rest}", class: ban.Pregreet, step: tested},
+	{text: "PREGREET {n} after {n} from {client}: {rest}", class: ban.Pregreet},
 	{text: "DNSBL rank {n} for {client}", class: ban.DNSBLRank},
-	{text: "COMMAND TIME LIMIT from {client}{tail}", class: ban.PostscreenLimit, step: tested},
-	{text: "COMMAND COUNT LIMIT from {client}{tail}", class: ban.PostscreenLimit, step: tested},
-	{text: "COMMAND LENGTH LIMIT from {client}{tail}", class: ban.PostscreenLimit, step: tested},
+	{text: "COMMAND TIME LIMIT from {client}{tail}", class: ban.PostscreenLimit},
+	{text: "COMMAND COUNT LIMIT from {client}{tail}", class: ban.PostscreenLimit},
+	{text: "COMMAND LENGTH LIMIT from {client}{tail}", class: ban.PostscreenLimit},
 	{text: "DATA without valid RCPT from {client}", class: ban.PostscreenLimit},
 	{text: "BDAT without valid RCPT from {client}", class: ban.PostscreenLimit},
-	{text: "COMMAND PIPELINING from {client}{tail}", class: ban.Pipelining, step: tested, with: of(ban.Pipelining)},
-	{text: "NON-SMTP COMMAND from {client}{tail}", class: ban.NonSMTP, step: tested},
-	{text: "BARE NEWLINE from {client}{tail}", class: ban.BareNewline, step: tested, with: of(ban.BareNewline)},
+	{text: "COMMAND PIPELINING from {client}{tail}", class: ban.Pipelining, with: of(ban.Pipelining)},
+	{text: "NON-SMTP COMMAND from {client}{tail}", class: ban.NonSMTP},
+	{text: "BARE NEWLINE from {client}{tail}", class: ban.BareNewline, with: of(ban.BareNewline)},
 	{text: "HANGUP after {n} from {client}{tail}", class: ban.Hangup, with: every},
 
-	{text: "reject: RCPT from {client}: {rest}", step: refused, with: every, judge: byPostscreenReject},
-	{text: "reject: CONNECT from {client}: {rest}", reason: isOurs},
-	{text: "reject: connect from {client}: {rest}", reason: isOurs},
+	{text: "reject: RCPT from {client}: {rest}", step: stepRefusal, with: every, by: byPostscreenReject},
+	{text: "reject: CONNECT from {client}: {rest}", step: stepRefusal, reason: isOurs},
+	{text: "reject: connect from {client}: {rest}", step: stepRefusal, reason: isOurs},
 })
 
 // cleanup's lines, after cleanup_milter.c: a milter judges the whole message
 // there, and its reply has no code of three digits. What header_checks and
 // body_checks refuse is not read: text of the message stands before the client.
 var cleanup = newProgram(false, []rule{
-	{text: "milter-reject: {where} from {client}: {rest}", class: ban.MilterReject, judge: byMilter},
+	{text: "milter-reject: {where} from {client}: {rest}", class: ban.MilterReject, step: stepRefusal, by: byMilter},
 	{text: "milter-hold: {where} from {client}: {rest}", reason: isMilterChoice},
 	{text: "milter-discard: {where} from {client}: {rest}", reason: isMilterChoice},
 	{text: "reject: header {rest}", reason: isContent},

@@ -106,22 +106,31 @@ const maxFailed = 1000
 //
 // A command has its successes and, if there are more, its total after a slash.
 func (l *Line) judgeDisconnect(rest string) bool {
-	l.stats = rest != ""
-	if at := strings.Index(rest, " auth="); at >= 0 {
-		var after string
-		l.succeeded, after = cutNumber(rest[at+len(" auth="):])
-		if after != "" && after[0] == '/' {
-			total, _ := cutNumber(after[1:])
-			l.failed = min(max(0, total-l.succeeded), maxFailed)
-		}
-	}
+	succeeded, failed := statistic(rest, " auth=")
+	clients, _ := statistic(rest, " xclient=")
 	switch {
-	case l.failed > 0:
-		l.Class = ban.AuthUnlogged
-	case l.succeeded > 0:
+	case clients > 1:
+		l.Reason = isMixed
+	case succeeded > 0:
 		l.Class = ban.Login
+	case failed > 0:
+		l.Class, l.failed = ban.AuthUnlogged, min(failed, maxFailed)
 	default:
 		l.Reason = isEnd
 	}
 	return true
+}
+
+// statistic returns how often a command succeeded and failed, by its label.
+func statistic(rest, label string) (succeeded, failed int) {
+	at := strings.Index(rest, label)
+	if at < 0 {
+		return 0, 0
+	}
+	succeeded, rest = cutNumber(rest[at+len(label):])
+	if after, ok := strings.CutPrefix(rest, "/"); ok {
+		total, _ := cutNumber(after)
+		failed = max(0, total-succeeded)
+	}
+	return succeeded, failed
 }

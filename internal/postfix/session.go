@@ -10,21 +10,21 @@ import (
 	"smtpban/internal/journal"
 )
 
-// step is what a line means to its session, beside the offence it tells of.
+// step is what a line means to its session.
 type step int
 
 const (
-	none       step = iota
-	opens           // the client has come
-	closes          // it has gone
-	guess           // its password was refused, or could not be looked at
-	lostInAuth      // it went during AUTH: the end of the session says more
-	tested          // it failed a test of postscreen's
-	refused         // for a failed test: that is one with it
-	outage          // saslauthd does not answer; the next line names the client
+	stepNone       step = iota // no more than the offence it tells of, if any
+	stepApart                  // it is written before the session begins
+	stepOpens                  // the client has come
+	stepCloses                 // it has gone
+	stepGuess                  // its password was refused, or could not be looked at
+	stepLostInAUTH             // it went during AUTH: the end of the session says more
+	stepRefusal                // a command was refused, for whatever reason
+	stepOutage                 // saslauthd does not answer; the next line names the client
 )
 
-// classes is a set of classes.
+// classes is a set of classes. Class 0 stands for refusals that are no offence.
 type classes uint64
 
 const every = ^classes(0)
@@ -57,10 +57,9 @@ type Key struct {
 type Session struct {
 	Last     time.Time // of its last line that mattered
 	Told     int       // AUTH commands that failed, of which lines told
-	Counted  uint64    // classes of which an offence counted, bit by bit
+	Seen     uint64    // classes of which lines told, bit by bit, whether they have points or not
 	LostAuth time.Time // when the connection was lost in AUTH; zero if it was not
 	Outage   bool      // saslauthd did not answer, see step
-	Tested   bool      // a test of postscreen's failed, whatever points it has
 	Guesses  []Guess   // the latest first
 }
 

@@ -14,9 +14,6 @@ import (
 	"smtpban/internal/journal"
 )
 
-// ones lets every class count.
-func ones(ban.Class, string) int { return 1 }
-
 var epoch = time.Date(2026, time.March, 1, 8, 0, 0, 0, time.UTC)
 
 // logged is a line of a process, so many seconds after the epoch.
@@ -50,9 +47,6 @@ func fold(t *testing.T, sessions *Sessions, log string) (findings []string) {
 		if f.Times > 1 {
 			found += fmt.Sprintf(" x%d", f.Times)
 		}
-		if f.Login {
-			found += " login"
-		}
 		findings = append(findings, found)
 	}
 	return findings
@@ -83,9 +77,14 @@ func TestOneAttemptCountsOnce(t *testing.T) {
 			1 submission/smtpd[1] warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: x
 			2 submission/smtpd[1] disconnect from unknown[203.0.113.9] ehlo=1 auth=1/2 quit=1 commands=2/5`,
 			"sasl-auth, login"},
-		"unlogged failures and then the right password": {`
-			2 submission/smtpd[1] disconnect from unknown[203.0.113.9] ehlo=1 auth=1/3 quit=1 commands=2/5`,
-			"auth-unlogged x2 login"},
+		"who knows the password in the end is excused for what was not even looked at": {`
+			2 smtpd[1] disconnect from unknown[203.0.113.9] ehlo=1 auth=1/3 quit=1 commands=2/5`,
+			"login"},
+		"statistics of several clients accuse none": {`
+			0 smtpd[1] connect from proxy.example.org[192.0.2.1]
+			1 smtpd[1] warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: x
+			2 smtpd[1] disconnect from unknown[203.0.113.10] ehlo=1 xclient=2 auth=0/1 commands=1/2`,
+			"-, sasl-auth, -"},
 		"the server's own faults are in the statistics, too": {`
 			1 smtpd[1] warning: unknown[203.0.113.9]: SASL CRAM-MD5 authentication failed: no mechanism available, sasl_username=(unavailable)
 			1 smtpd[1] warning: unknown[203.0.113.9]: SASL PLAIN authentication failed: Connection lost to authentication server
@@ -137,6 +136,22 @@ func TestOneAttemptCountsOnce(t *testing.T) {
 			2 smtpd[1] too many errors after RCPT from unknown[203.0.113.9]
 			3 smtpd[1] disconnect from unknown[203.0.113.9] ehlo=1 mail=1 rcpt=0/1 commands=2/3`,
 			"relay-denied, -, -"},
+		"our own outage until it was too much": {`
+			1 smtpd[1] NOQUEUE: reject: RCPT from lists.example.org[198.51.100.70]: 451 4.3.0 <a@example.org>: Temporary lookup failure; from=<b@example.org>
+			2 smtpd[1] too many errors after RCPT from lists.example.org[198.51.100.70]`,
+			"-, -"},
+		"greylisting, block lists and unknown users until it was too much": {`
+			1 smtpd[1] NOQUEUE: reject: RCPT from lists.example.org[198.51.100.70]: 450 4.2.0 <a@example.org>: Recipient address rejected: Greylisted; from=<b@example.org>
+			2 smtpd[1] too many errors after RCPT from lists.example.org[198.51.100.70]
+			3 smtpd[2] NOQUEUE: reject: RCPT from lists.example.org[198.51.100.70]: 554 5.7.1 Service unavailable; Client host [198.51.100.70] blocked using dnsbl.example.net; from=<b@example.org>
+			4 smtpd[2] too many errors after RCPT from lists.example.org[198.51.100.70]
+			5 smtpd[3] NOQUEUE: reject: RCPT from lists.example.org[198.51.100.70]: 550 5.1.1 <a@example.org>: Recipient address rejected: User unknown; from=<b@example.org>
+			6 smtpd[3] too many errors after RCPT from lists.example.org[198.51.100.70]`,
+			"-, -, dnsbl, -, user-unknown, -"},
+		"the server's fault until it was too much": {`
+			1 smtpd[1] warning: unknown[203.0.113.9]: SASL CRAM-MD5 authentication failed: no mechanism available, sasl_username=(unavailable)
+			2 smtpd[1] too many errors after AUTH from unknown[203.0.113.9]`,
+			"-, -"},
 		"junk until it was too much": {`
 			2 smtpd[1] too many errors after UNKNOWN from unknown[203.0.113.9]
 			3 smtpd[1] disconnect from unknown[203.0.113.9] ehlo=1 unknown=0/20 commands=1/21`,
@@ -192,7 +207,7 @@ func TestOneAttemptCountsOnce(t *testing.T) {
 			"-, sasl-auth, -"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := strings.Join(fold(t, NewSessions(ones), tc.log), ", ")
+			got := strings.Join(fold(t, NewSessions(), tc.log), ", ")
 			if got != tc.want {
 				t.Errorf("found %s\nwant  %s", got, tc.want)
 			}
@@ -218,68 +233,56 @@ func TestOnePasswordByAllMechanismsIsOneFailure(t *testing.T) {
 		"too long a name to tell": {by(0, "LOGIN", long) + by(1, "PLAIN", long), "sasl-auth, sasl-auth"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := strings.Join(fold(t, NewSessions(ones), tc.log), ", "); got != tc.want {
+			if got := strings.Join(fold(t, NewSessions(), tc.log), ", "); got != tc.want {
 				t.Errorf("found %s\nwant  %s", got, tc.want)
 			}
 		})
 	}
 }
 
-// What has no points can't have counted, so that what comes of it does.
-func TestOnlyWhatCountedMakesTheOutcomeNotCount(t *testing.T) {
-	const log = `
-		1 smtpd[1] NOQUEUE: reject: RCPT from unknown[203.0.113.9]: 550 5.1.1 <a@example.org>: Recipient address rejected: User unknown in local recipient table; from=<b>
-		2 smtpd[1] too many errors after RCPT from unknown[203.0.113.9]`
-	for weight, want := range map[int]string{0: "user-unknown, too-many-errors", 1: "user-unknown, -"} {
-		sessions := NewSessions(func(c ban.Class, _ string) int {
-			if c == ban.UserUnknown {
-				return weight
-			}
-			return 1
-		})
-		if got := strings.Join(fold(t, sessions, log), ", "); got != want {
-			t.Errorf("with %d points for unknown users: found %s, want %s", weight, got, want)
-		}
-	}
-}
-
-// A rejected recipient does not say which test has failed. If that has no
-// points, the recipient has none either.
-func TestARejectedRecipientCountsNoMoreThanTheTestOfPostscreen(t *testing.T) {
+// A rejected recipient does not say which test has failed. Whatever points that
+// one has, the recipient adds nothing.
+func TestARejectedRecipientIsOneWithTheTestOfPostscreen(t *testing.T) {
 	const log = `
 		1 postscreen[1] BARE NEWLINE from [203.0.113.9]:4711 after EHLO x
 		2 postscreen[1] NOQUEUE: reject: RCPT from [203.0.113.9]:4711: 550 5.5.1 Protocol error; from=<a>, to=<b>
 		3 postscreen[1] DISCONNECT [203.0.113.9]:4711
 		4 postscreen[1] NOQUEUE: reject: RCPT from [203.0.113.9]:4711: 550 5.5.1 Protocol error; from=<a>, to=<b>`
-	sessions := NewSessions(ban.DefaultPolicy().Weight)
-	if got, want := strings.Join(fold(t, sessions, log), ", "), "bare-newline, -, -, pregreet"; got != want {
+	if got, want := strings.Join(fold(t, NewSessions(), log), ", "), "bare-newline, -, -, pregreet"; got != want {
 		t.Errorf("found %s, want %s", got, want)
 	}
 }
 
-func TestWithoutAProcessEachLineStandsForItself(t *testing.T) {
+// Which lines belong together is not known then, so that only those count which
+// tell of an attempt of their own.
+func TestWithoutAProcessNothingCountsTwice(t *testing.T) {
 	var got []string
+	sessions := NewSessions()
 	for _, message := range []string{
 		"warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: x",
 		"lost connection after AUTH from unknown[203.0.113.9]",
-		"disconnect from unknown[203.0.113.9] ehlo=1 auth=1/3 commands=3/5",
-		"disconnect from unknown[203.0.113.9] ehlo=1 auth=1 commands=2",
+		"disconnect from unknown[203.0.113.9] ehlo=1 auth=0/1 commands=1/2",
+		"disconnect from unknown[203.0.113.9] ehlo=1 auth=1/3 commands=2/4",
 		"disconnect from unknown[203.0.113.9]",
+		"warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: x",
 	} {
 		e := entry("postfix/smtpd", message)
 		e.PID = 0
-		f := NewSessions(ones).Add(e, Parse(e))
-		got = append(got, fmt.Sprintf("%v %d %v", f.Event.Class, f.Times, f.Login))
+		f := sessions.Add(e, Parse(e))
+		got = append(got, fmt.Sprintf("%v %d", f.Event.Class, f.Times))
 	}
-	want := []string{"sasl-auth 1 false", "lost-connection-after-auth 1 false", "auth-unlogged 2 true", "login 1 false", " 0 false"}
+	want := []string{"sasl-auth 1", "lost-connection-after-auth 0", "auth-unlogged 0", "login 1", " 0", "sasl-auth 1"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if changes := sessions.Changes(); len(changes) > 0 {
+		t.Errorf("%d sessions of nobody", len(changes))
 	}
 }
 
 func TestEventKeepsWhatFindsItsLineAgain(t *testing.T) {
 	in := logged(7, "postfix/submission/smtpd[244]", "warning: mail.example.org[203.0.113.9]: SASL LOGIN authentication failed: x, sasl_username=alice")
-	got := NewSessions(ones).Add(in, Parse(in))
+	got := NewSessions().Add(in, Parse(in))
 	want := Finding{Times: 1, Event: ban.Event{
 		Time: in.Time, Boot: in.Boot, Identifier: in.Identifier, PID: 244,
 		Service: "submission", Class: ban.SASLAuth, Address: netip.MustParseAddr("203.0.113.9"),
@@ -292,7 +295,7 @@ func TestEventKeepsWhatFindsItsLineAgain(t *testing.T) {
 
 // The attempt is the one at which the connection was lost, not at the end.
 func TestLostConnectionIsDatedByItsOwnLine(t *testing.T) {
-	sessions := NewSessions(ones)
+	sessions := NewSessions()
 	lost := logged(1, "postfix/smtpd[1]", "lost connection after AUTH from unknown[203.0.113.9]")
 	end := logged(9, "postfix/smtpd[1]", "disconnect from unknown[203.0.113.9]")
 	sessions.Add(lost, Parse(lost))

@@ -2,12 +2,24 @@ package postfix
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 )
+
+// Sessions folds lines into findings. What a session has told already does not
+// count again: one attempt, one event. The zero value is not ready for use.
+type Sessions struct {
+	open    map[Key]*Session
+	stored  map[Key]bool
+	changed map[Key]bool // since the last call of Changes
+}
+
+// NewSessions starts with no session open.
+func NewSessions() *Sessions {
+	return &Sessions{open: map[Key]*Session{}, stored: map[Key]bool{}, changed: map[Key]bool{}}
+}
 
 // find returns an open session, nil if there is none, or one so old that its
 // end must have been lost.
@@ -43,14 +55,21 @@ func (s *Sessions) close(key Key) {
 		return
 	}
 	delete(s.open, key)
-	s.changed[key] = true
+	if s.stored[key] {
+		s.changed[key] = true
+	} else {
+		delete(s.changed, key) // it came and went
+	}
 }
 
 // makeRoom forgets a quarter of the sessions, those in which nothing has
 // happened for longest.
 func (s *Sessions) makeRoom() {
 	keys := slices.SortedFunc(maps.Keys(s.open), func(a, b Key) int {
-		return cmp.Or(s.open[a].Last.Compare(s.open[b].Last), bytes.Compare(a.encode(), b.encode()))
+		if by := s.open[a].Last.Compare(s.open[b].Last); by != 0 {
+			return by
+		}
+		return bytes.Compare(a.encode(), b.encode())
 	})
 	for _, key := range keys[:maxSessions/4] {
 		s.close(key)
@@ -60,7 +79,7 @@ func (s *Sessions) makeRoom() {
 // Forget drops the sessions whose end must have been lost, judged at now.
 func (s *Sessions) Forget(now time.Time) {
 	for key, session := range s.open {
-		if now.Sub(session.Last) > maxAge {
+		if now.Sub(session.Last).Abs() > maxAge {
 			s.close(key)
 		}
 	}
@@ -75,12 +94,10 @@ type Change struct{ Key, Value []byte }
 func (s *Sessions) Changes() []Change {
 	var changes []Change
 	for key := range s.changed {
-		session := s.open[key]
-		switch {
-		case session != nil:
+		if session := s.open[key]; session != nil {
 			changes = append(changes, Change{key.encode(), session.encode()})
 			s.stored[key] = true
-		case s.stored[key]:
+		} else {
 			changes = append(changes, Change{key.encode(), nil})
 			delete(s.stored, key)
 		}

@@ -21,16 +21,16 @@ var compare = cmp.Options{cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.Eq
 // Everything that a session is remembered by must survive a run's end.
 func TestSessionsAreStoredAndRestoredWhole(t *testing.T) {
 	sessions := map[Key]*Session{
-		key("postfix/smtpd", "203.0.113.9:0"): {Last: epoch, Told: 3, Counted: 1<<63 | 1, LostAuth: epoch.Add(-time.Second), Outage: true,
+		key("postfix/smtpd", "203.0.113.9:0"): {Last: epoch, Told: 3, Seen: 1<<63 | 1, LostAuth: epoch.Add(-time.Second), Outage: true,
 			Guesses: []Guess{{"alice", epoch, []string{"LOGIN", "PLAIN"}}, {"", epoch.Add(time.Microsecond), nil}}},
-		key("postfix/postscreen", "[2001:db8::1]:4711"):             {Last: epoch.Add(time.Hour), Tested: true},
+		key("postfix/postscreen", "[2001:db8::1]:4711"):             {Last: epoch.Add(time.Hour)},
 		{Identifier: "x", PID: 1<<31 - 1, Client: netip.AddrPort{}}: {Last: time.UnixMicro(0).UTC(), Outage: true},
 	}
-	before := NewSessions(ones)
+	before := NewSessions()
 	for k, s := range sessions {
 		*before.touch(k, s.Last) = *s
 	}
-	after := NewSessions(ones)
+	after := NewSessions()
 	for _, c := range before.Changes() {
 		if err := after.Restore(c); err != nil {
 			t.Fatal(err)
@@ -45,11 +45,14 @@ func TestSessionsAreStoredAndRestoredWhole(t *testing.T) {
 }
 
 func TestChangesTellOnlyOfWhatTheStoreMustLearn(t *testing.T) {
-	sessions := NewSessions(ones)
+	sessions := NewSessions()
 	a, b := key("postfix/smtpd", "203.0.113.1:0"), key("postfix/smtpd", "203.0.113.2:0")
 	sessions.touch(a, epoch)
 	sessions.touch(b, epoch)
 	sessions.close(b) // came and went
+	if len(sessions.changed) != 1 {
+		t.Errorf("%d changes are remembered of one session", len(sessions.changed))
+	}
 	first := sessions.Changes()
 	if len(first) != 1 || string(first[0].Key) != string(a.encode()) || first[0].Value == nil {
 		t.Fatalf("%d changes after one session was left open", len(first))
@@ -64,7 +67,7 @@ func TestChangesTellOnlyOfWhatTheStoreMustLearn(t *testing.T) {
 }
 
 func TestOldSessionsAreAsGoodAsGone(t *testing.T) {
-	sessions := NewSessions(ones)
+	sessions := NewSessions()
 	k := key("postfix/smtpd", "203.0.113.1:0")
 	sessions.touch(k, epoch)
 	if sessions.find(k, epoch.Add(maxAge)) == nil {
@@ -82,10 +85,15 @@ func TestOldSessionsAreAsGoodAsGone(t *testing.T) {
 	if len(sessions.open) != 0 {
 		t.Error("a session of more than a day was kept")
 	}
+	sessions.touch(k, epoch.Add(2*maxAge)) // by a clock gone wrong
+	sessions.Forget(epoch)
+	if len(sessions.open) != 0 {
+		t.Error("a session of the future was kept")
+	}
 }
 
 func TestTooManySessionsMakeRoomForTheNewest(t *testing.T) {
-	sessions := NewSessions(ones)
+	sessions := NewSessions()
 	nth := func(i int) Key {
 		k := key("postfix/postscreen", "203.0.113.1:1")
 		k.PID = i + 1
@@ -106,7 +114,7 @@ func TestTooManySessionsMakeRoomForTheNewest(t *testing.T) {
 
 // A client must not make us remember much, whatever it sends.
 func TestASessionStaysSmall(t *testing.T) {
-	sessions := NewSessions(ones)
+	sessions := NewSessions()
 	for i := range 10_000 {
 		e := logged(float64(i)/1000, "postfix/smtpd[1]", fmt.Sprintf(
 			"warning: unknown[203.0.113.9]: SASL M%d authentication failed: x, sasl_username=user%d", i%100, i%20))
@@ -119,18 +127,18 @@ func TestASessionStaysSmall(t *testing.T) {
 }
 
 func FuzzRestore(f *testing.F) {
-	full := &Session{Last: epoch, Told: 3, Counted: 5, LostAuth: epoch, Outage: true, Guesses: []Guess{{"alice", epoch, []string{"LOGIN"}}}}
+	full := &Session{Last: epoch, Told: 3, Seen: 5, LostAuth: epoch, Outage: true, Guesses: []Guess{{"alice", epoch, []string{"LOGIN"}}}}
 	k := key("postfix/smtpd", "203.0.113.9:25")
 	f.Add(k.encode(), full.encode())
 	f.Add(k.process().encode(), (&Session{}).encode())
 	f.Add([]byte{}, []byte{})
 	f.Fuzz(func(t *testing.T, key, value []byte) {
-		sessions := NewSessions(ones)
+		sessions := NewSessions()
 		if sessions.Restore(Change{key, value}) != nil {
 			return
 		}
 		for k, s := range sessions.open { // what was understood is written so that it is understood again
-			again := NewSessions(ones)
+			again := NewSessions()
 			if err := again.Restore(Change{k.encode(), s.encode()}); err != nil {
 				t.Fatalf("%x %x: %v", key, value, err)
 			}

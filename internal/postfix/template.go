@@ -20,46 +20,46 @@ type template []token
 
 type token struct {
 	kind    kind
-	literal string
+	literal string // of aLiteral
 }
 
 type kind int
 
 const (
-	literal kind = iota
-	client
-	address
-	where
-	name
-	number
-	tail
-	rest
+	aLiteral kind = iota
+	aClient
+	anAddress
+	aWhere
+	aName
+	aNumber
+	aTail
+	aRest
 )
 
 var placeholders = map[string]kind{
-	"client": client, "addr": address, "where": where,
-	"name": name, "n": number, "tail": tail, "rest": rest,
+	"client": aClient, "addr": anAddress, "where": aWhere,
+	"name": aName, "n": aNumber, "tail": aTail, "rest": aRest,
 }
 
 // compile takes the text of a template apart. Texts are constants: a mistake in
 // one is a panic when the program starts, that is in every test.
 func compile(text string) template {
 	var t template
-	for text != "" {
-		before, after, found := strings.Cut(text, "{")
+	for rest := text; rest != ""; {
+		before, after, found := strings.Cut(rest, "{")
 		if before != "" {
-			t = append(t, token{literal, before})
+			t = append(t, token{aLiteral, before})
 		}
 		if !found {
 			break
 		}
 		word, after, closed := strings.Cut(after, "}")
 		kind, known := placeholders[word]
-		if !closed || !known {
-			panic(fmt.Sprintf("template %q: unknown placeholder %q", text, word))
+		if !closed || !known || len(t) == 0 || (kind == aTail || kind == aRest) && after != "" {
+			panic(fmt.Sprintf("template %q: {%s} has no meaning there", text, word))
 		}
-		t = append(t, token{kind, word})
-		text = after
+		t = append(t, token{kind: kind})
+		rest = after
 	}
 	return t
 }
@@ -69,32 +69,32 @@ func compile(text string) template {
 func (t template) match(s string, l *Line, nameless bool) (remainder string, ok bool) {
 	for i := range t {
 		switch t[i].kind {
-		case literal:
+		case aLiteral:
 			s, ok = strings.CutPrefix(s, t[i].literal)
-		case client:
+		case aClient:
 			if nameless {
 				s, ok = l.cutAddress(s)
 			} else {
 				s, ok = l.cutClient(s)
 			}
-		case address:
+		case anAddress:
 			n := strings.Index(s, ": ")
 			if n < 0 {
 				n = len(s)
 			}
 			l.Address, ok = parseAddress(s[:n])
 			s = s[n:]
-		case where:
+		case aWhere:
 			s, ok = cutWhere(s)
-		case name:
+		case aName:
 			n := hostLength(s)
 			s, ok = s[n:], n > 0
-		case number:
+		case aNumber:
 			n := numberLength(s)
 			s, ok = s[n:], n > 0
-		case tail:
+		case aTail:
 			return s, s == "" || s[0] == ' ' || s[0] == ':'
-		case rest:
+		case aRest:
 			return s, true
 		}
 		if !ok {

@@ -107,7 +107,9 @@ func values() [][]byte {
 	s := sample()
 	at := newEncoder()
 	at.time(s.Commit)
-	return [][]byte{encodeClient(s.Clients[0]), encodeClient(s.Clients[1]), encodeBan(s.Bans[0]), encodeEnded(s.History[1]), encodeEvidence(s.Evidence[s.Bans[2].Prefix]), at.seal()}
+	return [][]byte{encodeClient(s.Clients[0]), encodeClient(s.Clients[1]), encodeBan(s.Bans[0]), encodeEnded(s.History[1]), encodeEvidence(s.Evidence[s.Bans[2].Prefix]), at.seal(),
+		encodeHour(Hour{Classes: map[ban.Class]Count{ban.SASLAuth: {3, 2}, ban.DNSBL: {300, 0}}}),
+		encodeShape(Shape{Count: 7, First: s.Commit, Last: s.Commit})}
 }
 
 // decodeAll tries the value as each kind, and returns the errors of all.
@@ -117,9 +119,11 @@ func decodeAll(value []byte) []error {
 	_, sentence := decodeBan(key, value)
 	_, ended := decodeEnded(append(make([]byte, 8), key...), value)
 	_, evidence := decodeEvidence(value)
+	_, hour := decodeHour(make([]byte, 8), value)
+	_, shape := decodeShape([]byte("="), value)
 	at := newDecoder(value)
 	at.time()
-	return []error{client, sentence, ended, evidence, at.finish()}
+	return []error{client, sentence, ended, evidence, hour, shape, at.finish()}
 }
 
 func TestEveryFlippedBitAndEveryCutIsDamage(t *testing.T) {

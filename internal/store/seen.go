@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"iter"
@@ -40,14 +41,18 @@ func (t *Tx) AddHour(h Hour) error {
 		old := sum.Classes[class]
 		sum.Classes[class] = Count{old.Events + n.Events, old.Counted + n.Counted}
 	}
+	return t.put(bucketHours, key, encodeHour(sum))
+}
+
+func encodeHour(h Hour) []byte {
 	e := newEncoder()
-	e.uint(uint64(len(sum.Classes)))
-	for _, class := range slices.Sorted(maps.Keys(sum.Classes)) {
+	e.uint(uint64(len(h.Classes)))
+	for _, class := range slices.Sorted(maps.Keys(h.Classes)) {
 		e.uint(uint64(class))
-		e.uint(uint64(sum.Classes[class].Events))
-		e.uint(uint64(sum.Classes[class].Counted))
+		e.uint(uint64(h.Classes[class].Events))
+		e.uint(uint64(h.Classes[class].Counted))
 	}
-	return t.put(bucketHours, key, e.seal())
+	return e.seal()
 }
 
 // Hours yields what was seen hour by hour, oldest first.
@@ -90,32 +95,75 @@ type Shape struct {
 // maxShapes bounds how many are told apart: clients can make up new ones.
 const maxShapes = 100
 
-// AddShape adds to the count of a shape.
+// AddShape adds to the count of a shape. If there is no room for a new one, the
+// one that was seen least, and of such the one longest ago, joins the others.
 func (t *Tx) AddShape(s Shape) error {
 	old, known, err := t.shape(s.Text)
 	if err != nil {
 		return err
 	}
-	if !known && s.Text != "" && t.count(bucketShapes, maxShapes) == maxShapes {
-		s.Text = ""
-		if old, known, err = t.shape(""); err != nil {
+	if !known && s.Text != "" {
+		if err := t.makeRoom(); err != nil {
 			return err
 		}
 	}
-	if known {
-		s.Count += old.Count
-		if old.First.Before(s.First) {
-			s.First = old.First
+	return t.putShape(s.and(old))
+}
+
+// makeRoom leaves room for one more shape.
+func (t *Tx) makeRoom() error {
+	var least Shape
+	n := 0
+	for s, err := range t.Shapes() {
+		if err != nil {
+			return err
 		}
-		if old.Last.After(s.Last) {
-			s.Last = old.Last
+		if s.Text == "" {
+			continue
+		}
+		if n++; n == 1 || cmp.Or(cmp.Compare(s.Count, least.Count), s.Last.Compare(least.Last)) < 0 {
+			least = s
 		}
 	}
+	if n < maxShapes {
+		return nil
+	}
+	others, _, err := t.shape("")
+	if err != nil {
+		return err
+	}
+	if err := t.delete(bucketShapes, shapeKey(least.Text)); err != nil {
+		return err
+	}
+	least.Text = ""
+	return t.putShape(least.and(others))
+}
+
+// and adds up the lines of two shapes under the text of the first.
+func (s Shape) and(other Shape) Shape {
+	if other.Count == 0 {
+		return s
+	}
+	s.Count += other.Count
+	if other.First.Before(s.First) {
+		s.First = other.First
+	}
+	if other.Last.After(s.Last) {
+		s.Last = other.Last
+	}
+	return s
+}
+
+func (t *Tx) putShape(s Shape) error {
+	return t.put(bucketShapes, shapeKey(s.Text), encodeShape(s))
+}
+
+func encodeShape(s Shape) []byte {
 	e := newEncoder()
 	e.uint(uint64(s.Count))
 	e.time(s.First)
 	e.time(s.Last)
-	return t.put(bucketShapes, shapeKey(s.Text), e.seal())
+	return e.seal()
 }
 
 // shapeKey is never empty: bbolt has no such key.
@@ -152,19 +200,6 @@ func (t *Tx) PruneShapes(before time.Time) error {
 		s, err := decodeShape(key, value)
 		return s.Last.Before(before), err
 	})
-}
-
-// count returns how many keys a bucket has, but not more than most.
-func (t *Tx) count(bucket []byte, most int) int {
-	n := 0
-	if b := t.bucket(bucket); b != nil {
-		for range each(b) {
-			if n++; n == most {
-				break
-			}
-		}
-	}
-	return n
 }
 
 // prune deletes what is old.
