@@ -36,9 +36,9 @@ func (a *app) expire() error {
 	})
 }
 
-// tidy forgets the clients, ended bans and pardons that no longer matter, and what
-// was seen long ago. A client
-// whose tally is over is kept for a while, so that the next report can name it.
+// tidy forgets the clients, ended bans and pardons that no longer matter, and
+// what was seen long ago. A client whose tally is over is kept for a while, so
+// that the next report can name it.
 func tidy(p pass.Pass) error {
 	due := func(c ban.Client) time.Time {
 		if reported := c.Last.Add(reportMemory); reported.After(p.Policy.Due(c)) {
@@ -60,7 +60,7 @@ const (
 	reportMemory = 8 * 24 * time.Hour   // for a report a week
 	maxAge       = 365 * 24 * time.Hour // of ended bans and pardons, even where forget is longer
 	hoursMemory  = 13 * 7 * 24 * time.Hour
-	shapesMemory = 4 * 7 * 24 * time.Hour // since they were seen last
+	shapesMemory = 4 * 7 * 24 * time.Hour // of lines that no rule knows, since the last of them
 )
 
 // anchor moves the position in a quiet journal to its newest entry. Otherwise

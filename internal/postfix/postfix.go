@@ -33,9 +33,7 @@ type Line struct {
 	told      bool    // it tells of an AUTH command that failed
 	generic   bool    // of one that failed without a cause, which may be the server
 	mechanism string  // of that AUTH command
-	stats     bool    // it has the statistics of its session
-	failed    int     // AUTH commands by the statistics
-	succeeded int
+	failed    int     // AUTH commands by the statistics of a session without success
 }
 
 // Reasons that several places give.
