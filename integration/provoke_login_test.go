@@ -152,7 +152,7 @@ var unloggedLogins = []provocation{
 		`disconnect from CLIENT ehlo=1 auth=0/2 quit=1 commands=2/4`,
 	}},
 	// Already logged in.
-	{"auth-unlogged", anyone, says(submissionPort, ehlo, rightLogin, rightLogin, "QUIT"), logs{
+	{"login", anyone, says(submissionPort, ehlo, rightLogin, rightLogin, "QUIT"), logs{
 		`disconnect from CLIENT ehlo=1 auth=1/2 quit=1 commands=3/4`,
 	}},
 	// In the middle of a mail; and without a mechanism.
