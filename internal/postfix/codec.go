@@ -33,11 +33,11 @@ func decodeKey(b []byte) (k Key, err error) {
 	if len(b) == 0 || len(b) <= int(b[0]) {
 		return Key{}, errCut
 	}
-	k.PID = int(pid)
-	if k.Client, err = decodeClient(b[1 : 1+b[0]]); err != nil {
+	client, identifier := b[1:1+int(b[0])], b[1+int(b[0]):]
+	if k.Client, err = decodeClient(client); err != nil {
 		return Key{}, err
 	}
-	k.Identifier = string(b[1+b[0]:])
+	k.PID, k.Identifier = int(pid), string(identifier)
 	return k, nil
 }
 
