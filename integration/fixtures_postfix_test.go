@@ -171,7 +171,7 @@ smtpd_recipient_restrictions = permit_mynetworks
 postscreen_access_list = permit_mynetworks
     cidr:{ { ` + denied.String() + ` reject } { ` + deniedCutOff.String() + ` reject } { ` + allowed.String() + ` permit } }
 postscreen_denylist_action = enforce
-postscreen_greet_wait = 2s
+postscreen_greet_wait = 4s
 postscreen_greet_action = enforce
 postscreen_dnsbl_sites = ` + blockList + `
 postscreen_dnsbl_action = enforce

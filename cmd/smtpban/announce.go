@@ -18,7 +18,7 @@ func (a *app) explainPosition(from journal.Positions, read pass.Read) {
 	switch {
 	case len(read.Gaps) > 0: // gapError tells
 	case len(from) == 0:
-		a.log.info("read from the beginning: %d entries, %d of them failures", read.Entries, read.Events)
+		a.log.info("read from the beginning: %d entries, %d failures", read.Entries, read.Events)
 	default:
 		var last journal.Position
 		for _, p := range from {
@@ -26,7 +26,7 @@ func (a *app) explainPosition(from journal.Positions, read pass.Read) {
 				last = p
 			}
 		}
-		a.log.info("resumed after %s: %d entries, %d of them failures", last.Realtime.Format("2006-01-02 15:04:05.000000 MST"), read.Entries, read.Events)
+		a.log.info("resumed after %s: %d entries, %d failures", last.Realtime.Format("2006-01-02 15:04:05.000000 MST"), read.Entries, read.Events)
 	}
 }
 

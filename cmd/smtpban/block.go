@@ -38,7 +38,7 @@ func (a *app) block() error {
 		a.announceEnded(read.Expired, "its time is over")
 		err = errors.Join(err, a.announceBans(p.Store, read.Bans, k.Never))
 		if a.dryRun && len(read.Bans) == 0 { // silence would look like a failure to look
-			a.log.notice(fmt.Sprintf("%d new entries, %d of them failures: nobody to ban", read.Entries, read.Events), nil)
+			a.log.notice(fmt.Sprintf("%d new entries, %d failures: nobody to ban", read.Entries, read.Events), nil)
 		}
 		var fresh []netip.Prefix
 		for _, b := range read.Bans {

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/netip"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -58,6 +56,9 @@ func (m *match) run(lines []string) error {
 	if m.input.count() > 1 || len(lines) > 0 && m.input.given() {
 		return usageError{errors.New("lines, --directory, --file, --entries and --maillog exclude each other")}
 	}
+	if !journal.ClientFacing(m.identifier) {
+		return usageError{fmt.Errorf("--identifier: %q is no tag of smtpd, postscreen or cleanup, such as postfix/submission/smtpd", m.identifier)}
+	}
 	cfg, err := m.loadConfig()
 	if err != nil {
 		return err
@@ -67,6 +68,7 @@ func (m *match) run(lines []string) error {
 		return m.showReadings(cfg, lines)
 	}
 	if len(lines) == 0 && !m.input.given() {
+		m.log.notice("those that smtpban block has met; with - lines come from standard input", nil)
 		return m.showKnownShapes(cfg)
 	}
 	err = m.eachLine(cfg, lines, func(e journal.Entry, ok bool) error {
@@ -124,7 +126,9 @@ func (m *match) eachLine(cfg config.Config, lines []string, do func(e journal.En
 		return err
 	}
 	defer in.Close()
+	none := true
 	for e, err := range in.Entries() {
+		none = false
 		var gap *journal.Gap
 		if errors.As(err, &gap) {
 			m.log.warn("%v", gap)
@@ -136,6 +140,9 @@ func (m *match) eachLine(cfg config.Config, lines []string, do func(e journal.En
 		if err := do(e, true); err != nil {
 			return err
 		}
+	}
+	if none {
+		m.log.warn("there is no entry of smtpd, postscreen or cleanup by the uid %d; name Postfix's user with --postfix-user", uid)
 	}
 	return nil
 }
@@ -192,98 +199,4 @@ func (m *match) entry(parser *journal.LineParser, line string) (e journal.Entry,
 		e.PID = os.Getpid() // lines without any are taken for those of one process
 	}
 	return e, true
-}
-
-// reading is how a line is read. Its JSON shape is an interface that other
-// programs rely on.
-type reading struct {
-	Line       int         `json:"line"`
-	Identifier string      `json:"identifier"`
-	Service    string      `json:"service"`
-	Class      *string     `json:"class"`
-	Address    *netip.Addr `json:"address"`
-	Client     *string     `json:"client"`
-	User       string      `json:"user"`
-	Weight     int         `json:"weight"`
-	Counted    bool        `json:"counted"`
-	Reason     string      `json:"reason"`
-}
-
-func (m *match) showReadings(cfg config.Config, lines []string) error {
-	out := bufio.NewWriter(m.stdout)
-	if m.output != "json" && !m.noLegend {
-		fmt.Fprintf(out, readingFormat, "LINE", "CLASS", "CLIENT", "POINTS", "USER, OR WHY IT DOES NOT COUNT")
-	}
-	err := m.eachLine(cfg, lines, func(e journal.Entry, ok bool) error {
-		r := reading{Reason: "not a line of a syslog file"}
-		if ok {
-			r = m.read(e)
-		}
-		m.lines++
-		r.Line = m.lines
-		if r.Counted {
-			m.counted++
-		}
-		if m.output == "json" {
-			return report.WriteJSONLine(out, r)
-		}
-		return r.write(out)
-	})
-	if err == nil && m.output != "json" && !m.noLegend {
-		fmt.Fprintf(out, "\n%d lines read, %d of them count.\n", m.lines, m.counted)
-	}
-	return errors.Join(err, out.Flush())
-}
-
-// read reads a line after all lines before it.
-func (m *match) read(e journal.Entry) reading {
-	line := postfix.Parse(e)
-	found := m.sessions.Add(e, line)
-	r := reading{Identifier: e.Identifier, Service: line.Service, User: line.User, Reason: found.Reason}
-	if line.Address.IsValid() {
-		client := report.ClientName(m.policy.Client(line.Address))
-		r.Address, r.Client = &line.Address, &client
-	}
-	class := found.Event.Class
-	if class == 0 {
-		return r
-	}
-	name := class.String()
-	r.Class, r.Weight = &name, m.policy.Weight(class, line.Service)
-	switch {
-	case found.Times == 0:
-	case class == ban.Login:
-		r.Reason = "a success"
-	case r.Weight == 0:
-		r.Reason = "has no points at " + line.Service
-	default:
-		r.Counted = true
-		if found.Times > 1 {
-			r.Reason = fmt.Sprintf("%d of them", found.Times)
-		}
-	}
-	return r
-}
-
-// readingFormat holds the columns of the text form. They have a fixed width, so
-// that lines appear as they are read.
-const readingFormat = "%6s  %-26s  %-20s  %6s  %s\n"
-
-func (r reading) write(w io.Writer) error {
-	class, client, points, note := "-", "-", "-", report.Printable(r.User)
-	if r.Class != nil {
-		class, points = *r.Class, strconv.Itoa(r.Weight)
-	}
-	if r.Client != nil {
-		client = *r.Client
-	}
-	if r.Reason != "" {
-		if note != "" {
-			note += ": "
-		}
-		note += r.Reason
-	}
-	text := fmt.Sprintf(readingFormat, strconv.Itoa(r.Line), class, client, points, note)
-	_, err := io.WriteString(w, strings.TrimRight(text, " \n")+"\n")
-	return err
 }

@@ -125,6 +125,7 @@ func brokenFiles() []struct{ text, want string } {
 		{"[classes.other]\nweight = 1", `1:2: classes.other: unknown class "other"; known: ` + knownClasses},
 		{"service = 'submission'", "1:1: service: must be a table, [service], not 'submission'"},
 		{"service.submission = 2", "1:1: service.submission: must be a table, [service.submission], not 2"},
+		{"[service.\"postfix/submission/smtpd\".classes]\nsasl-auth = 2", `2:1: service."postfix/submission/smtpd".classes.sasl-auth: a service is the middle part of a tag: submission for postfix/submission/smtpd`},
 		{"service.submission.sasl-auth = 2", "1:1: service.submission.sasl-auth: " + weightsOnly},
 		{"service.submission.classes = 2", "1:1: service.submission.classes: must be a table, [service.submission.classes], not 2"},
 		{"service.submission.classes.bad = 2", `1:1: service.submission.classes.bad: unknown class "bad"; known: ` + knownClasses},

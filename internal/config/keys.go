@@ -48,6 +48,9 @@ func (l *loader) setter(v value) setter {
 // serviceWeight sets the weight of a class where it differs at one service.
 func (l *loader) serviceWeight(service, class string) setter {
 	return func(v value) error {
+		if strings.Contains(service, "/") {
+			return v.keyErrorf("a service is the middle part of a tag: submission for postfix/submission/smtpd")
+		}
 		weights := l.config.Policy.Services[service]
 		if weights == nil {
 			weights = map[ban.Class]int{}

@@ -13,7 +13,7 @@ import (
 type Finding struct {
 	Event  ban.Event // with a Class of 0 if there is none
 	Times  int       // how often the event happened; 0 if its session has told of it already
-	Reason string    // why there is no event, or it did not happen anew
+	Reason string    // why there is no event, or it did not happen anew, or only now
 }
 
 // Why a line that has a class tells nothing new.
@@ -23,6 +23,7 @@ const (
 	isAccounted = "lines of this session have told of its AUTH commands"
 	isEndOfAUTH = "the end of an attempt of which a line has told"
 	isPending   = "counts at the session's end, if nothing else tells of the attempt"
+	isForLost   = "nothing else has told of the connection that was lost in AUTH"
 	isStray     = "without a process id it is not known what else its session told"
 )
 
@@ -147,7 +148,7 @@ func (s *Sessions) end(key Key, now time.Time, l Line, f *Finding) {
 	case l.Class == ban.AuthUnlogged:
 		f.Times, f.Reason = 0, isAccounted
 	case l.Class == 0 && l.Address.IsValid() && !session.LostAuth.IsZero():
-		*f = Finding{Times: 1, Event: ban.Event{
+		*f = Finding{Times: 1, Reason: isForLost, Event: ban.Event{
 			Time: session.LostAuth, Boot: key.Boot, Identifier: key.Identifier, PID: key.PID,
 			Service: l.Service, Class: ban.LostConnectionAfterAuth, Address: l.Address, Name: strings.Clone(clip(l.Name)),
 		}}

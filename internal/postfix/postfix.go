@@ -40,7 +40,7 @@ type Line struct {
 const (
 	notOurs  = "not a line of smtpd, postscreen or cleanup"
 	noRule   = "no rule for such a line"
-	isPuzzle = "no rule knows this line; smtpban match --unknown shows it for a bug report"
+	isPuzzle = "no rule knows this line; with --unknown it is shown for a bug report"
 	noClient = "the client was gone before its address was known"
 )
 

@@ -132,6 +132,10 @@ func encode(w io.Writer, v any, indent string) error {
 	if err := e.Encode(v); err != nil {
 		return err
 	}
+	if isPlain(text.Bytes()) {
+		_, err := w.Write(text.Bytes())
+		return err
+	}
 	var safe strings.Builder
 	for _, r := range text.String() {
 		if r == '\n' || unicode.IsPrint(r) {
@@ -144,6 +148,16 @@ func encode(w io.Writer, v any, indent string) error {
 	}
 	_, err := io.WriteString(w, safe.String())
 	return err
+}
+
+// isPlain reports whether a text is made of printable ASCII and line breaks.
+func isPlain(text []byte) bool {
+	for _, b := range text {
+		if b != '\n' && (b < ' ' || b > '~') {
+			return false
+		}
+	}
+	return true
 }
 
 // stamp writes a time in RFC 3339, UTC, with microseconds.
