@@ -57,7 +57,7 @@ func (a *app) ban(args []string, length, reason string) error {
 		if span == 0 {
 			span = cfg.Policy.BanTime
 		}
-		prefixes, err := bannable(args, cfg.Policy, k.Never)
+		prefixes, err := bannable(args, cfg.Policy, k.never)
 		if err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ func (a *app) block() error {
 			return err // what a mistyped name leads to must not reach the routes
 		}
 		a.announceEnded(read.Expired, "its time is over")
-		err = errors.Join(err, a.announceBans(p.Store, read.Bans, k.Never))
+		err = errors.Join(err, a.announceBans(p.Store, read.Bans, k.never))
 		if a.dryRun && len(read.Bans) == 0 { // silence would look like a failure to look
 			a.log.notice(fmt.Sprintf("%d new entries, %d failures: nobody to ban", read.Entries, read.Events), nil)
 		}
@@ -97,6 +97,6 @@ func (a *app) read(cfg config.Config, p pass.Pass, k *kernel) (pass.Read, error)
 // settle draws the routes after the state, and tells of those that stand against
 // somebody else's where they are about the prefixes.
 func (a *app) settle(p pass.Pass, k *kernel, about ...netip.Prefix) error {
-	settled, err := p.Settle(k.Never, a.enforcer(k), false)
+	settled, err := p.Settle(k.never, a.enforcer(k), false)
 	return errors.Join(err, a.announceSettled(settled, about))
 }

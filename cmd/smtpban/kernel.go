@@ -24,15 +24,16 @@ type kernel struct {
 	table   *route.Table
 	postfix guard.Postfix
 	fresh   []byte // postconf's answer, if it is newer than the one in the state
-	machine        // as it is now
+	never   ban.NeverBan
+	machine // as it is now
 	last    machine
 }
 
 // machine is what the state remembers of the last good run.
 type machine struct {
-	Never ban.NeverBan `json:"never"`
-	Route config.Route `json:"route"`
-	UID   int          `json:"uid"` // whose entries were last read; 0 if none were
+	Protected []ban.Protected `json:"never"`
+	Route     config.Route    `json:"route"`
+	UID       int             `json:"uid"` // whose entries were last read; 0 if none were
 }
 
 // The settings that the commands keep in the state.
@@ -76,7 +77,8 @@ func (k *kernel) guard(cfg config.Config, s *store.Store, log *logger) error {
 	if sources.Resolvers, err = readResolvers(); err != nil {
 		return err
 	}
-	k.Never = sources.NeverBan()
+	k.Protected = sources.Protected()
+	k.never = ban.NewNeverBan(k.Protected)
 	return nil
 }
 

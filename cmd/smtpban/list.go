@@ -53,7 +53,7 @@ func (a *app) list(args []string) error {
 
 func (a *app) bans(p pass.Pass, k *kernel) (bans []report.Ban, err error) {
 	err = p.Store.View(func(tx *store.Tx) error {
-		bans, err = report.Bans(tx, k.Never, p.Now)
+		bans, err = report.Bans(tx, k.never, p.Now)
 		return err
 	})
 	if err != nil {

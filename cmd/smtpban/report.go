@@ -85,7 +85,7 @@ func (a *app) gather(p pass.Pass, k *kernel) (r report.Report, err error) {
 		if err != nil {
 			return err
 		}
-		r, err = report.New(tx, k.Never, since, p.Now)
+		r, err = report.New(tx, k.never, since, p.Now)
 		return err
 	})
 	if err != nil {

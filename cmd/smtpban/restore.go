@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"smtpban/internal/ban"
 	"smtpban/internal/config"
 )
 
@@ -44,7 +45,7 @@ func (a *app) restore() error {
 		return errors.Join(broken, err)
 	}
 	defer k.close()
-	settled, err := p.Settle(slices.Concat(k.Never, k.last.Never), a.enforcer(k), true)
+	settled, err := p.Settle(ban.NewNeverBan(slices.Concat(k.Protected, k.last.Protected)), a.enforcer(k), true)
 	return errors.Join(broken, err, a.announceSettled(settled, everything))
 }
 

@@ -37,11 +37,8 @@ type Protected struct {
 	Reason string
 }
 
-// NeverBan is the set of all who must never be blocked.
-type NeverBan []Protected
-
 // unbannable are the addresses that no remote client can have.
-var unbannable = NeverBan{
+var unbannable = []Protected{
 	{netip.MustParsePrefix("0.0.0.0/8"), "unspecified"},
 	{netip.MustParsePrefix("127.0.0.0/8"), "loopback"},
 	{netip.MustParsePrefix("169.254.0.0/16"), "link-local"},
@@ -53,13 +50,41 @@ var unbannable = NeverBan{
 	{netip.MustParsePrefix("ff00::/8"), "multicast"},
 }
 
-// Overlapping returns the first member that shares an address with p.
+// NeverBan is the set of all who must never be blocked. The zero value has only
+// the addresses that no remote client can have.
+type NeverBan struct {
+	// prefixes are in order and share no address, so that only two of them,
+	// neighbours, can be the first to overlap another prefix. Every ban is
+	// looked up at every run.
+	prefixes []Protected
+}
+
+// NewNeverBan makes the set. Of several members with the same prefix the first
+// gives the reason, and one within another is as good as not there.
+func NewNeverBan(members []Protected) NeverBan {
+	sorted := slices.Clone(members)
+	slices.SortStableFunc(sorted, func(a, b Protected) int { return ComparePrefix(a.Prefix, b.Prefix) })
+	disjoint := sorted[:0]
+	for _, m := range sorted {
+		if len(disjoint) == 0 || !disjoint[len(disjoint)-1].Prefix.Overlaps(m.Prefix) {
+			disjoint = append(disjoint, m)
+		}
+	}
+	return NeverBan{prefixes: disjoint}
+}
+
+// Overlapping returns a member that shares an address with p: the one that holds
+// all of p, or else the first within it.
 func (n NeverBan) Overlapping(p netip.Prefix) (Protected, bool) {
-	for _, set := range []NeverBan{unbannable, n} {
-		for _, m := range set {
-			if m.Prefix.Overlaps(p) {
-				return m, true
-			}
+	for _, m := range unbannable {
+		if m.Prefix.Overlaps(p) {
+			return m, true
+		}
+	}
+	next, _ := slices.BinarySearchFunc(n.prefixes, p, func(m Protected, p netip.Prefix) int { return ComparePrefix(m.Prefix, p) })
+	for _, m := range n.prefixes[max(next-1, 0):min(next+1, len(n.prefixes))] {
+		if m.Prefix.Overlaps(p) {
+			return m, true
 		}
 	}
 	return Protected{}, false
@@ -67,12 +92,8 @@ func (n NeverBan) Overlapping(p netip.Prefix) (Protected, bool) {
 
 // Protects returns a member that holds all of p.
 func (n NeverBan) Protects(p netip.Prefix) (Protected, bool) {
-	for _, set := range []NeverBan{unbannable, n} {
-		for _, m := range set {
-			if m.Prefix.Bits() <= p.Bits() && m.Prefix.Overlaps(p) {
-				return m, true
-			}
-		}
+	if m, overlaps := n.Overlapping(p); overlaps && m.Prefix.Bits() <= p.Bits() {
+		return m, true
 	}
 	return Protected{}, false
 }

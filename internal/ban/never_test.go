@@ -15,10 +15,10 @@ func prefixes(s ...string) (out []netip.Prefix) {
 }
 
 func TestTargetsSpareTheProtected(t *testing.T) {
-	never := NeverBan{
+	never := NewNeverBan([]Protected{
 		{netip.MustParsePrefix("203.0.113.9/32"), "own address"},
 		{netip.MustParsePrefix("2001:db8:1:2::25/128"), "gateway"},
-	}
+	})
 	addrs := func(s ...string) (out []netip.Addr) {
 		for _, a := range s {
 			out = append(out, netip.MustParseAddr(a))

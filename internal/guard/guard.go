@@ -21,9 +21,9 @@ type Sources struct {
 	IgnoreIP  []netip.Prefix // the admin's
 }
 
-// NeverBan returns the set of all who must never be blocked, for ban to apply.
-func (s Sources) NeverBan() ban.NeverBan {
-	var set ban.NeverBan
+// Protected returns all who must never be blocked, with the reason.
+func (s Sources) Protected() []ban.Protected {
+	var set []ban.Protected
 	add := func(reason string, prefixes ...netip.Prefix) {
 		for _, p := range prefixes {
 			set = append(set, ban.Protected{Prefix: p, Reason: reason})

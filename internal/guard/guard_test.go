@@ -40,8 +40,8 @@ func TestSetHoldsAllSourcesWithTheirReason(t *testing.T) {
 			MyNetworks: prefixes("198.51.100.0/24"), ProxyInterfaces: addrs("203.0.113.1"), RelayHost: addrs("203.0.113.2"),
 		},
 		IgnoreIP: prefixes("203.0.113.128/25"),
-	}.NeverBan()
-	want := ban.NeverBan{}
+	}.Protected()
+	var want []ban.Protected
 	for _, m := range [][2]string{
 		{"192.0.2.10/32", "own address"},
 		{"192.0.2.1/32", "gateway"},
@@ -68,7 +68,7 @@ func TestOwnNetworkIsTrustedOnlyWherePostfixDoes(t *testing.T) {
 		{Postfix{NetworksStyle: "class"}, true},
 		{Postfix{NetworksStyle: "subnet", MyNetworks: prefixes("127.0.0.0/8")}, false},
 	} {
-		set := Sources{Addresses: prefixes("192.0.2.10/24"), Postfix: tc.postfix}.NeverBan()
+		set := ban.NewNeverBan(Sources{Addresses: prefixes("192.0.2.10/24"), Postfix: tc.postfix}.Protected())
 		if _, got := set.Overlapping(netip.MustParsePrefix("192.0.2.77/32")); got != tc.want {
 			t.Errorf("%+v: neighbour protected: %v, want %v", tc.postfix, got, tc.want)
 		}

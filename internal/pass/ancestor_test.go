@@ -114,7 +114,7 @@ func TestAncestorMistake1HostNameThatLooksLikeAnAddressBansNobodyElse(t *testing
 func TestAncestorMistake2AnAddressThatBeginsLikeABlockedOneIsBlockedToo(t *testing.T) {
 	m := attacked(t, "198.51.100.8")
 	r := blocking("198.51.100.80/32")
-	check(t, pass.Settled{Added: 1, Deleted: 1}, m.settle(at(0), nil, r))
+	check(t, pass.Settled{Added: 1, Deleted: 1}, m.settle(at(0), ban.NeverBan{}, r))
 	r.check(t, "198.51.100.8/32")
 
 	bans := []report.Ban{{Ban: firstBan("198.51.100.8/32", at(0)), Targets: prefixes("198.51.100.8/32")}}
@@ -129,14 +129,14 @@ func TestAncestorMistake3TheLastBanEndsForGood(t *testing.T) {
 	maillog := strings.Repeat(loginLine(at(0), "unknown[203.0.113.9]"), 5)
 	r := blocking()
 	m.readMaillog(at(1), maillog)
-	m.settle(at(1), nil, r)
+	m.settle(at(1), ban.NeverBan{}, r)
 	r.check(t, "203.0.113.9/32")
 
 	over := epoch.Add(week)
-	m.settle(over, nil, r)
+	m.settle(over, ban.NeverBan{}, r)
 	check(t, []ban.Ban(nil), m.state().Bans)
 	m.readMaillog(over, maillog) // the next block
-	check(t, pass.Settled{}, m.settle(over, nil, r))
+	check(t, pass.Settled{}, m.settle(over, ban.NeverBan{}, r))
 	r.check(t)
 }
 
@@ -184,11 +184,11 @@ func TestAncestorMistake6ARouteThatCannotBeDeletedIsTriedAgain(t *testing.T) {
 	r := blocking("203.0.113.9/32")
 	r.broken[prefix] = errBroken
 	failed := []pass.Failure{{Change: ban.Change{Prefix: prefix, Delete: true}, Err: errBroken}}
-	check(t, pass.Settled{Expired: []ban.Ban{firstBan("203.0.113.9/32", at(0))}, Failed: failed}, m.settle(at(24), nil, r))
-	check(t, pass.Settled{Failed: failed}, m.settle(at(25), nil, r))
+	check(t, pass.Settled{Expired: []ban.Ban{firstBan("203.0.113.9/32", at(0))}, Failed: failed}, m.settle(at(24), ban.NeverBan{}, r))
+	check(t, pass.Settled{Failed: failed}, m.settle(at(25), ban.NeverBan{}, r))
 
 	clear(r.broken)
-	check(t, pass.Settled{Deleted: 1}, m.settle(at(26), nil, r))
+	check(t, pass.Settled{Deleted: 1}, m.settle(at(26), ban.NeverBan{}, r))
 	r.check(t)
 }
 
@@ -198,17 +198,17 @@ func TestAncestorMistake6ARouteThatCannotBeAddedIsTriedAgain(t *testing.T) {
 	r := blocking()
 	r.broken[prefix] = errBroken
 	failed := []pass.Failure{{Change: ban.Change{Prefix: prefix}, Err: errBroken}}
-	check(t, pass.Settled{Failed: failed}, m.settle(at(0), nil, r))
+	check(t, pass.Settled{Failed: failed}, m.settle(at(0), ban.NeverBan{}, r))
 
 	clear(r.broken)
-	check(t, pass.Settled{Added: 1}, m.settle(at(1), nil, r))
+	check(t, pass.Settled{Added: 1}, m.settle(at(1), ban.NeverBan{}, r))
 	r.check(t, "203.0.113.9/32")
 }
 
 func TestAncestorMistake7TheWhitelistLiftsBansThatThereAre(t *testing.T) {
 	m := attacked(t, "203.0.113.9")
 	r := blocking()
-	m.settle(at(0), nil, r)
+	m.settle(at(0), ban.NeverBan{}, r)
 	r.check(t, "203.0.113.9/32")
 	m.settle(at(0), never("203.0.113.0/24"), r)
 	r.check(t)
@@ -276,17 +276,17 @@ func TestAncestorMistake9NoErrorIsSwallowed(t *testing.T) {
 
 	r := blocking()
 	r.list = errBroken
-	_, err = m.at(at(1)).Settle(nil, r, false)
+	_, err = m.at(at(1)).Settle(ban.NeverBan{}, r, false)
 	check(t, errBroken, err)
 
 	r = blocking()
 	r.broken[netip.MustParsePrefix("203.0.113.9/32")] = errBroken
-	if failed := m.settle(at(1), nil, r).Failed; len(failed) != 1 || !errors.Is(failed[0].Err, errBroken) {
+	if failed := m.settle(at(1), ban.NeverBan{}, r).Failed; len(failed) != 1 || !errors.Is(failed[0].Err, errBroken) {
 		t.Errorf("failed: %v", failed)
 	}
 
 	overwrite(t, m.path, "this is no state file")
-	_, errSettle := m.at(at(1)).Settle(nil, r, false)
+	_, errSettle := m.at(at(1)).Settle(ban.NeverBan{}, r, false)
 	_, errRead := m.at(at(1)).Read(&input{tape: failures("203.0.113.9", 1)})
 	_, errBan := m.at(at(1)).Ban(manual("203.0.113.9/32", 1, 2, ""))
 	_, errUnban := m.at(at(1)).Unban(prefixes("203.0.113.9/32")...)

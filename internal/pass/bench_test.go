@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"smtpban/internal/ban"
 )
 
 const manyBans = 100_000
@@ -24,16 +26,16 @@ func BenchmarkRestore(b *testing.B) {
 	m.update(putBans(manyBans))
 	b.Run("no routes yet", func(b *testing.B) {
 		for b.Loop() {
-			if added := m.settle(at(1), nil, blocking()).Added; added != manyBans {
+			if added := m.settle(at(1), ban.NeverBan{}, blocking()).Added; added != manyBans {
 				b.Fatalf("%d routes added", added)
 			}
 		}
 	})
 	b.Run("nothing to do", func(b *testing.B) {
 		r := blocking()
-		m.settle(at(1), nil, r)
+		m.settle(at(1), ban.NeverBan{}, r)
 		for b.Loop() {
-			if settled := m.settle(at(1), nil, r); settled.Added+settled.Deleted > 0 {
+			if settled := m.settle(at(1), ban.NeverBan{}, r); settled.Added+settled.Deleted > 0 {
 				b.Fatalf("%+v", settled)
 			}
 		}

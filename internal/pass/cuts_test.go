@@ -66,7 +66,7 @@ func (m *machine) run(log tape, settle bool) {
 	m.t.Helper()
 	m.read(newest(log), log)
 	if settle {
-		m.settle(newest(log), nil, blocking())
+		m.settle(newest(log), ban.NeverBan{}, blocking())
 	}
 }
 
@@ -80,7 +80,7 @@ func (m *machine) runCut(log tape, settle bool) {
 		m.t.Fatalf("reading a broken log: %v", err)
 	}
 	if settle {
-		m.settle(newest(log), nil, blocking())
+		m.settle(newest(log), ban.NeverBan{}, blocking())
 	}
 }
 

@@ -114,7 +114,7 @@ func TestUnbanOfAnAddressLiftsWhateverCoversIt(t *testing.T) {
 				m.ban(at(0), manual(p, 0, 10, ""))
 			}
 			r := blocking()
-			m.settle(at(1), nil, r)
+			m.settle(at(1), ban.NeverBan{}, r)
 			r.check(t, tc.banned...)
 
 			check(t, tc.lifted, banned(m.unban(at(1), tc.unban)))
@@ -123,7 +123,7 @@ func TestUnbanOfAnAddressLiftsWhateverCoversIt(t *testing.T) {
 				want = append(want, store.Ended{Ban: manual(p, 0, 10, ""), At: at(1), How: store.Unbanned})
 			}
 			check(t, want, m.state().Ended)
-			m.settle(at(1), nil, r)
+			m.settle(at(1), ban.NeverBan{}, r)
 			r.check(t, tc.blocked...)
 		})
 	}
@@ -134,7 +134,7 @@ func TestUnbanLeavesABanWhoseTimeIsOverToItsEnd(t *testing.T) {
 	m.ban(at(0), manual("203.0.113.9/32", 0, 5, ""))
 	check(t, []ban.Ban(nil), m.unban(at(6), "203.0.113.9/32"))
 	over := manual("203.0.113.9/32", 0, 5, "")
-	check(t, pass.Settled{Expired: []ban.Ban{over}}, m.settle(at(6), nil, blocking()))
+	check(t, pass.Settled{Expired: []ban.Ban{over}}, m.settle(at(6), ban.NeverBan{}, blocking()))
 	check(t, []store.Ended{{Ban: over, At: at(5), How: store.Expired}}, m.state().Ended)
 }
 

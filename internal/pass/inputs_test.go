@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"smtpban/internal/ban"
 	"smtpban/internal/journal"
 	"smtpban/internal/journal/journaltest"
 	"smtpban/internal/journal/sd"
@@ -77,7 +78,7 @@ func (m *machine) bansJSON(now time.Time) string {
 	m.t.Helper()
 	var out bytes.Buffer
 	err := store.New(m.path).View(func(tx *store.Tx) error {
-		bans, err := report.Bans(tx, nil, now)
+		bans, err := report.Bans(tx, ban.NeverBan{}, now)
 		if err != nil {
 			return err
 		}

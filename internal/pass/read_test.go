@@ -135,7 +135,7 @@ func TestARunWithNothingNewDoesNotWrite(t *testing.T) {
 	m.read(at(1), log)
 	before := m.file()
 	m.read(at(2), log)
-	m.settle(at(2), nil, blocking())
+	m.settle(at(2), ban.NeverBan{}, blocking())
 	m.checkUntouched(before)
 }
 

@@ -11,11 +11,12 @@ import (
 )
 
 // never protects the prefixes.
-func never(p ...string) (set ban.NeverBan) {
+func never(p ...string) ban.NeverBan {
+	var members []ban.Protected
 	for _, prefix := range prefixes(p...) {
-		set = append(set, ban.Protected{Prefix: prefix, Reason: "test"})
+		members = append(members, ban.Protected{Prefix: prefix, Reason: "test"})
 	}
-	return set
+	return ban.NewNeverBan(members)
 }
 
 // attacked is a machine on which each address earned a ban from hour 0 to 24.
@@ -33,7 +34,7 @@ func attacked(t testing.TB, addresses ...string) *machine {
 func TestSettleAddsTheMissingAndDeletesTheUnwanted(t *testing.T) {
 	m := attacked(t, "203.0.113.9", "198.51.100.7", "2001:db8::1")
 	r := blocking("198.51.100.7/32", "192.0.2.1/32")
-	check(t, pass.Settled{Added: 2, Deleted: 1}, m.settle(at(1), nil, r))
+	check(t, pass.Settled{Added: 2, Deleted: 1}, m.settle(at(1), ban.NeverBan{}, r))
 	r.check(t, "203.0.113.9/32", "198.51.100.7/32", "2001:db8::/64")
 	check(t, [][]ban.Change{{
 		{Prefix: netip.MustParsePrefix("203.0.113.9/32")},
@@ -45,9 +46,9 @@ func TestSettleAddsTheMissingAndDeletesTheUnwanted(t *testing.T) {
 func TestSettlingTwiceChangesNothingTheSecondTime(t *testing.T) {
 	m := attacked(t, "203.0.113.9", "198.51.100.7")
 	r := blocking()
-	m.settle(at(24), nil, r)
+	m.settle(at(24), ban.NeverBan{}, r)
 	before, state, batches := m.file(), m.state(), len(r.applied)
-	check(t, pass.Settled{}, m.settle(at(24), nil, r))
+	check(t, pass.Settled{}, m.settle(at(24), ban.NeverBan{}, r))
 	m.checkUntouched(before)
 	check(t, state, m.state())
 	check(t, batches, len(r.applied))
@@ -56,9 +57,9 @@ func TestSettlingTwiceChangesNothingTheSecondTime(t *testing.T) {
 func TestSettleEndsABanAtTheMicrosecondItsTimeIsOver(t *testing.T) {
 	m := attacked(t, "203.0.113.9")
 	r := blocking()
-	check(t, pass.Settled{Added: 1}, m.settle(at(24).Add(-time.Microsecond), nil, r))
+	check(t, pass.Settled{Added: 1}, m.settle(at(24).Add(-time.Microsecond), ban.NeverBan{}, r))
 	over := firstBan("203.0.113.9/32", at(0))
-	check(t, pass.Settled{Expired: []ban.Ban{over}, Deleted: 1}, m.settle(at(24), nil, r))
+	check(t, pass.Settled{Expired: []ban.Ban{over}, Deleted: 1}, m.settle(at(24), ban.NeverBan{}, r))
 	r.check(t)
 	check(t, at(24), m.lastCommit())
 	got := m.state()
@@ -71,7 +72,7 @@ func TestSettleNeverEndsAPermanentBan(t *testing.T) {
 	m.policy.BanTime = ban.Infinity
 	m.read(at(0), failures("203.0.113.9", 0, 0, 0, 0, 0))
 	r := blocking()
-	check(t, pass.Settled{Added: 1}, m.settle(at(1e6), nil, r))
+	check(t, pass.Settled{Added: 1}, m.settle(at(1e6), ban.NeverBan{}, r))
 	r.check(t, "203.0.113.9/32")
 }
 
@@ -80,7 +81,7 @@ func TestSettleWithKeepOnlyAdds(t *testing.T) {
 	m.ban(at(0), ban.Ban{Prefix: prefixes("198.51.100.7/32")[0], Start: at(0), Until: at(48), Count: 1, Origin: ban.OriginManual})
 	before := m.file()
 	r := blocking("203.0.113.9/32", "192.0.2.1/32")
-	settled, err := m.at(at(30)).Settle(nil, r, true)
+	settled, err := m.at(at(30)).Settle(ban.NeverBan{}, r, true)
 	check(t, nil, err)
 	check(t, pass.Settled{Added: 1}, settled)
 	r.check(t, "192.0.2.1/32", "198.51.100.7/32", "203.0.113.9/32")
@@ -96,11 +97,11 @@ func TestSettleTellsWhichRoutesFailedAndGoesOn(t *testing.T) {
 	check(t, pass.Settled{Added: 2, Deleted: 1, Failed: []pass.Failure{
 		{Change: ban.Change{Prefix: netip.MustParsePrefix("203.0.113.2/32")}, Err: errBroken},
 		{Change: ban.Change{Prefix: netip.MustParsePrefix("192.0.2.1/32"), Delete: true}, Err: errBroken},
-	}}, m.settle(at(1), nil, r))
+	}}, m.settle(at(1), ban.NeverBan{}, r))
 	r.check(t, "203.0.113.1/32", "203.0.113.3/32", "192.0.2.1/32")
 
 	clear(r.broken)
-	check(t, pass.Settled{Added: 1, Deleted: 1}, m.settle(at(1), nil, r))
+	check(t, pass.Settled{Added: 1, Deleted: 1}, m.settle(at(1), ban.NeverBan{}, r))
 	r.check(t, "203.0.113.1/32", "203.0.113.2/32", "203.0.113.3/32")
 }
 
@@ -108,7 +109,7 @@ func TestSettleEndsBansAlsoWhereRoutesCannotBeListed(t *testing.T) {
 	m := attacked(t, "203.0.113.9")
 	r := blocking("203.0.113.9/32")
 	r.list = errBroken
-	settled, err := m.at(at(24)).Settle(nil, r, false)
+	settled, err := m.at(at(24)).Settle(ban.NeverBan{}, r, false)
 	check(t, errBroken, err)
 	check(t, pass.Settled{Expired: []ban.Ban{firstBan("203.0.113.9/32", at(0))}}, settled)
 	check(t, []ban.Ban(nil), m.state().Bans)
@@ -117,8 +118,8 @@ func TestSettleEndsBansAlsoWhereRoutesCannotBeListed(t *testing.T) {
 
 func TestSettleWithoutAnEnforcerEndsBansAndLeavesTheRoutesAlone(t *testing.T) {
 	m := attacked(t, "203.0.113.9")
-	check(t, pass.Settled{}, m.settle(at(1), nil, nil))
-	check(t, pass.Settled{Expired: []ban.Ban{firstBan("203.0.113.9/32", at(0))}}, m.settle(at(24), nil, nil))
+	check(t, pass.Settled{}, m.settle(at(1), ban.NeverBan{}, nil))
+	check(t, pass.Settled{Expired: []ban.Ban{firstBan("203.0.113.9/32", at(0))}}, m.settle(at(24), ban.NeverBan{}, nil))
 	check(t, []ban.Ban(nil), m.state().Bans)
 }
 
@@ -140,17 +141,17 @@ func TestANetworkThatHoldsAProtectedAddressIsNarrowedToItsOffenders(t *testing.T
 	r := blocking()
 	m.settle(at(1), never("2001:db8::25/128"), r)
 	r.check(t, "2001:db8::a/128", "2001:db8::b/128")
-	m.settle(at(1), nil, r)
+	m.settle(at(1), ban.NeverBan{}, r)
 	r.check(t, "2001:db8::/64")
 }
 
 func TestProtectingAnAddressLiftsItsRouteAtOnce(t *testing.T) {
 	m := attacked(t, "203.0.113.9", "198.51.100.7")
 	r := blocking()
-	m.settle(at(1), nil, r)
+	m.settle(at(1), ban.NeverBan{}, r)
 	check(t, pass.Settled{Deleted: 1}, m.settle(at(1), never("203.0.113.9/32"), r))
 	r.check(t, "198.51.100.7/32")
-	check(t, pass.Settled{Added: 1}, m.settle(at(1), nil, r)) // the ban itself still stands
+	check(t, pass.Settled{Added: 1}, m.settle(at(1), ban.NeverBan{}, r)) // the ban itself still stands
 	r.check(t, "198.51.100.7/32", "203.0.113.9/32")
 }
 
@@ -158,7 +159,7 @@ func TestSettleOnADamagedStateChangesNoRoute(t *testing.T) {
 	m := attacked(t, "203.0.113.9")
 	overwrite(t, m.path, "this is no state file")
 	r := blocking("203.0.113.9/32")
-	settled, err := m.at(at(24)).Settle(nil, r, false)
+	settled, err := m.at(at(24)).Settle(ban.NeverBan{}, r, false)
 	if err == nil {
 		t.Error("no error")
 	}

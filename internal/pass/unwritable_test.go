@@ -68,7 +68,7 @@ func TestRoutesOfExpiredBansGoAlsoWhereTheStateMayNotBeWritten(t *testing.T) {
 				return err
 			}
 		}
-		settled, failed = m.at(at(24)).Settle(nil, r, false)
+		settled, failed = m.at(at(24)).Settle(ban.NeverBan{}, r, false)
 		return nil
 	})
 	check(t, os.ErrPermission, failed)
@@ -121,7 +121,7 @@ func TestRoutesOfExpiredBansGoAlsoWhereTheDiskIsFull(t *testing.T) {
 		if err := m.at(at(0)).Store.Update(putBans(many)); err != nil {
 			return err
 		}
-		if _, err := m.at(at(1)).Settle(nil, r, false); err != nil {
+		if _, err := m.at(at(1)).Settle(ban.NeverBan{}, r, false); err != nil {
 			return err
 		}
 		if len(r.blocked) != many {
@@ -130,12 +130,12 @@ func TestRoutesOfExpiredBansGoAlsoWhereTheDiskIsFull(t *testing.T) {
 		if err := fill(dir); err != nil {
 			return err
 		}
-		full, failed = m.at(at(24)).Settle(nil, r, false)
+		full, failed = m.at(at(24)).Settle(ban.NeverBan{}, r, false)
 		left = len(r.blocked)
 		if err := os.Remove(filepath.Join(dir, "filler")); err != nil {
 			return err
 		}
-		freed, err = m.at(at(24)).Settle(nil, r, false)
+		freed, err = m.at(at(24)).Settle(ban.NeverBan{}, r, false)
 		return err
 	})
 	check(t, syscall.ENOSPC, failed)

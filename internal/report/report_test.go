@@ -133,7 +133,7 @@ func sample(t *testing.T) report.Report {
 	see(t, s, -1, map[ban.Class]store.Count{ban.DNSBL: {Events: 7}, 77: {Events: 1}, ban.SASLAuth: {Events: 3, Counted: 3}})
 	puzzle(t, s, "smtpd: warning: CLIENT: a \x1b[31mriddle", 2)
 	puzzle(t, s, "postscreen: NEW TEST from CLIENT", 3)
-	never := ban.NeverBan{{Prefix: prefix("192.0.2.25/32"), Reason: "own address"}}
+	never := ban.NewNeverBan([]ban.Protected{{Prefix: prefix("192.0.2.25/32"), Reason: "own address"}})
 	r := newReport(t, s, never, time.Time{}, noon)
 	r.Enforce(blocked("203.0.113.9/32", "198.51.100.128/25"))
 	return r
@@ -161,7 +161,7 @@ func TestClassesAreCountedFromTheHourOfTheLastReportOn(t *testing.T) {
 	see(t, s, -3, map[ban.Class]store.Count{ban.Pregreet: {Events: 100, Counted: 100}})
 	see(t, s, -2, map[ban.Class]store.Count{ban.Pregreet: {Events: 10, Counted: 9}})
 	see(t, s, -1, map[ban.Class]store.Count{ban.Pregreet: {Events: 1, Counted: 1}, ban.Hangup: {Events: 5}})
-	r := newReport(t, s, nil, at(-1.5), noon)
+	r := newReport(t, s, ban.NeverBan{}, at(-1.5), noon)
 	check(t, []report.Seen{
 		{Class: ban.Pregreet, Count: store.Count{Events: 11, Counted: 10}},
 		{Class: ban.Hangup, Count: store.Count{Events: 5}},
@@ -180,7 +180,7 @@ func TestReportNamesClientsThatAttackedSinceAndThoseStillBanned(t *testing.T) {
 		client("198.51.100.4/32", 2, -2, -1),
 	}, []ban.Ban{b, over})
 
-	r := newReport(t, s, nil, at(-8), noon)
+	r := newReport(t, s, ban.NeverBan{}, at(-8), noon)
 	want := report.Report{
 		Since: at(-8), Until: noon,
 		Clients: []report.Client{
@@ -193,14 +193,14 @@ func TestReportNamesClientsThatAttackedSinceAndThoseStillBanned(t *testing.T) {
 	}
 	check(t, want, r)
 
-	if all := newReport(t, s, nil, time.Time{}, noon); len(all.Clients) != 6 {
+	if all := newReport(t, s, ban.NeverBan{}, time.Time{}, noon); len(all.Clients) != 6 {
 		t.Errorf("from the beginning there are %d clients, want 6", len(all.Clients))
 	}
 }
 
 func TestReportOnAnEmptyState(t *testing.T) {
 	s := store.New(filepath.Join(t.TempDir(), "missing.db"))
-	check(t, report.Report{Until: noon}, newReport(t, s, nil, time.Time{}, noon))
+	check(t, report.Report{Until: noon}, newReport(t, s, ban.NeverBan{}, time.Time{}, noon))
 }
 
 func TestStatesOfClients(t *testing.T) {
@@ -215,7 +215,7 @@ func TestStatesOfClients(t *testing.T) {
 
 func TestANetworkIsBlockedOnceAllItsOffendersAre(t *testing.T) {
 	network, b := convict("2001:db8::/64", 5, -1)
-	never := ban.NeverBan{{Prefix: prefix("2001:db8::25/128"), Reason: "gateway"}}
+	never := ban.NewNeverBan([]ban.Protected{{Prefix: prefix("2001:db8::25/128"), Reason: "gateway"}})
 	s := newStore(t, []ban.Client{network}, []ban.Ban{b})
 	for _, tc := range []struct {
 		blocked []string
@@ -236,10 +236,10 @@ func TestANetworkIsBlockedOnceAllItsOffendersAre(t *testing.T) {
 
 func TestAClientThatIsProtectedIsSoBeforeAnyBan(t *testing.T) {
 	s := newStore(t, []ban.Client{client("192.0.2.25/32", 2, -2, -1), client("2001:db8::/64", 2, -2, -1)}, nil)
-	never := ban.NeverBan{
+	never := ban.NewNeverBan([]ban.Protected{
 		{Prefix: prefix("192.0.2.0/24"), Reason: "mynetworks"},
 		{Prefix: prefix("2001:db8::25/128"), Reason: "gateway"},
-	}
+	})
 	check(t, map[string]report.State{
 		"192.0.2.25/32": report.Protected,
 		"2001:db8::/64": report.Open, // its offender could be blocked
