@@ -51,17 +51,23 @@ const maxLines = 100
 // protected.
 func (a *app) announceBans(state *store.Store, bans []ban.Ban, never ban.NeverBan) error {
 	var real, spared []ban.Ban
+	reasons := map[netip.Prefix]string{}
 	err := state.View(func(tx *store.Tx) error {
 		for _, b := range bans {
 			targets, err := tx.Targets(b, never)
 			if err != nil {
 				return err
 			}
-			if len(targets) == 0 {
-				spared = append(spared, b)
-			} else {
+			if len(targets) > 0 {
 				real = append(real, b)
+				continue
 			}
+			evidence, err := tx.Evidence(b.Prefix)
+			if err != nil {
+				return err
+			}
+			m, _ := never.Spares(b.Prefix, evidence.Offenders())
+			spared, reasons[b.Prefix] = append(spared, b), m.Reason
 		}
 		return nil
 	})
@@ -69,8 +75,7 @@ func (a *app) announceBans(state *store.Store, bans []ban.Ban, never ban.NeverBa
 		return fmt.Sprintf("%s %s: %s, %d failures, ban %d", b.Prefix, until(b), b.Class, b.Failures, b.Count)
 	})
 	a.each(spared, a.would("spared", "spare"), idSpared, func(b ban.Ban) string {
-		m, _ := never.Overlapping(b.Prefix)
-		return fmt.Sprintf("%s, %s: %s, %d failures", b.Prefix, m.Reason, b.Class, b.Failures)
+		return fmt.Sprintf("%s, %s: %s, %d failures", b.Prefix, reasons[b.Prefix], b.Class, b.Failures)
 	})
 	return err
 }

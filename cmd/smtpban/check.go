@@ -54,6 +54,9 @@ func describe(w io.Writer, cfg config.Config, postfix guard.Postfix) error {
 	if len(p.IgnoreIP) > 0 {
 		lines = append(lines, "Never banned, besides what this machine needs itself: "+join(p.IgnoreIP)+".")
 	}
+	if len(p.IgnoreName) > 0 {
+		lines = append(lines, "Never banned, if Postfix verified such a name: "+strings.Join(p.IgnoreName, ", ")+".")
+	}
 	if len(postfix.Unread) > 0 {
 		lines = append(lines, "Of Postfix's settings these can't be read; list in ignoreip whom they stand for: "+strings.Join(postfix.Unread, "; ")+".")
 	}

@@ -32,6 +32,7 @@ type kernel struct {
 // machine is what the state remembers of the last good run.
 type machine struct {
 	Protected []ban.Protected `json:"never"`
+	Names     []string        `json:"names,omitempty"` // ends of names that protect
 	Route     config.Route    `json:"route"`
 	UID       int             `json:"uid"` // whose entries were last read; 0 if none were
 }
@@ -47,7 +48,7 @@ func (a *app) openKernel(cfg config.Config, s *store.Store) (*kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &kernel{table: table, machine: machine{Route: cfg.Route}}
+	k := &kernel{table: table, machine: machine{Names: cfg.Policy.IgnoreName, Route: cfg.Route}}
 	if err := k.guard(cfg, s, a.log); err != nil {
 		table.Close()
 		return nil, err
@@ -78,7 +79,7 @@ func (k *kernel) guard(cfg config.Config, s *store.Store, log *logger) error {
 		return err
 	}
 	k.Protected = sources.Protected()
-	k.never = ban.NewNeverBan(k.Protected)
+	k.never = ban.NewNeverBan(k.Protected, k.Names)
 	return nil
 }
 

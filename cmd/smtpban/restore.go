@@ -45,7 +45,8 @@ func (a *app) restore() error {
 		return errors.Join(broken, err)
 	}
 	defer k.close()
-	settled, err := p.Settle(ban.NewNeverBan(slices.Concat(k.Protected, k.last.Protected)), a.enforcer(k), true)
+	never := ban.NewNeverBan(slices.Concat(k.Protected, k.last.Protected), slices.Concat(k.Names, k.last.Names))
+	settled, err := p.Settle(never, a.enforcer(k), true)
 	return errors.Join(broken, err, a.announceSettled(settled, everything))
 }
 

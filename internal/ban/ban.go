@@ -5,6 +5,7 @@
 package ban
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -12,6 +13,10 @@ import (
 
 // Forever is the end of a permanent ban.
 var Forever = time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC)
+
+// MaxName bounds what is kept of a host name, in bytes. It is the end: that is
+// what says whose name it is.
+const MaxName = 64
 
 // Event is one thing that Postfix logged about a client.
 type Event struct {
@@ -22,7 +27,7 @@ type Event struct {
 	Service    string // smtpd, submission, smtps, or another syslog_name part of the tag
 	Class      Class
 	Address    netip.Addr // unmapped, without a zone
-	Name       string     // verified host name of the client, "" if it has none
+	Name       string     // verified host name of the client, "" if it has none; the end of a long one
 	User       string     // login name tried, "" if not logged
 }
 
@@ -58,23 +63,44 @@ const maxOthers = 256
 
 // Evidence is what a ban rests on.
 type Evidence struct {
-	Hits   []Hit        // those that caused it, newest first
-	Others []netip.Addr // further addresses that attacked from the prefix since
+	Hits   []Hit      // those that caused it, newest first
+	Others []Offender // further addresses, or names of them, that attacked from the prefix since
 }
 
-// Offenders returns the addresses that attacked.
-func (e Evidence) Offenders() []netip.Addr {
-	offenders := slices.Clone(e.Others)
-	for _, h := range e.Hits {
-		offenders = append(offenders, h.Address)
+// Offender is one address that attacked.
+type Offender struct {
+	Address netip.Addr
+	Name    string // verified, "" if it has none
+}
+
+// Offenders returns who attacked. An address may be there several times, by
+// different names.
+func (e Evidence) Offenders() []Offender { return append(slices.Clone(e.Others), Offenders(e.Hits)...) }
+
+// Offenders returns who made the hits.
+func Offenders(hits []Hit) []Offender {
+	offenders := make([]Offender, 0, len(hits))
+	for _, h := range hits {
+		offenders = append(offenders, Offender{h.Address, h.Name})
 	}
 	return offenders
 }
 
-// Add remembers an address that attacked, if it is new and there is room.
-func (e *Evidence) Add(a netip.Addr) {
-	if len(e.Others) < maxOthers && !slices.Contains(e.Offenders(), a) {
-		e.Others = append(e.Others, a)
+// Add remembers an address that attacked, if it is new or now has a name, and if
+// there is room. One entry is all that an address gets: who changes its name
+// with every attempt takes no room from others.
+func (e *Evidence) Add(o Offender) {
+	for i := range e.Others {
+		if e.Others[i].Address == o.Address {
+			e.Others[i].Name = cmp.Or(o.Name, e.Others[i].Name)
+			return
+		}
+	}
+	known := slices.ContainsFunc(e.Hits, func(h Hit) bool {
+		return h.Address == o.Address && (o.Name == "" || h.Name == o.Name)
+	})
+	if !known && len(e.Others) < maxOthers {
+		e.Others = append(e.Others, o)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // The shortest prefixes that may be banned. A shorter one is a slip of the pen
@@ -57,11 +58,14 @@ type NeverBan struct {
 	// neighbours, can be the first to overlap another prefix. Every ban is
 	// looked up at every run.
 	prefixes []Protected
+
+	names []string // ends of verified names, in lower case
 }
 
-// NewNeverBan makes the set. Of several members with the same prefix the first
-// gives the reason, and one within another is as good as not there.
-func NewNeverBan(members []Protected) NeverBan {
+// NewNeverBan makes the set of prefixes and of ends of host names, as in
+// Policy.IgnoreName. Of several members with the same prefix the first gives the
+// reason, and one within another is as good as not there.
+func NewNeverBan(members []Protected, names []string) NeverBan {
 	sorted := slices.Clone(members)
 	slices.SortStableFunc(sorted, func(a, b Protected) int { return ComparePrefix(a.Prefix, b.Prefix) })
 	disjoint := sorted[:0]
@@ -70,7 +74,7 @@ func NewNeverBan(members []Protected) NeverBan {
 			disjoint = append(disjoint, m)
 		}
 	}
-	return NeverBan{prefixes: disjoint}
+	return NeverBan{prefixes: disjoint, names: names}
 }
 
 // Overlapping returns a member that shares an address with p: the one that holds
@@ -98,23 +102,61 @@ func (n NeverBan) Protects(p netip.Prefix) (Protected, bool) {
 	return Protected{}, false
 }
 
+// named returns the end of the name that protects who bears it. It begins at a
+// dot, or is the whole name.
+func (n NeverBan) named(name string) (suffix string, ok bool) {
+	name = strings.ToLower(name)
+	for _, suffix := range n.names {
+		if rest, ok := strings.CutSuffix(name, suffix); ok && (rest == "" || suffix[0] == '.' || rest[len(rest)-1] == '.') {
+			return suffix, true
+		}
+	}
+	return "", false
+}
+
+// AsksForOffenders reports whether it depends on who attacked what is to be
+// blocked for a ban of the prefix.
+func (n NeverBan) AsksForOffenders(prefix netip.Prefix) bool {
+	_, overlaps := n.Overlapping(prefix)
+	return overlaps || len(n.names) > 0
+}
+
+// Spares returns who in the prefix must not be blocked: a member, or an offender
+// by its name.
+func (n NeverBan) Spares(prefix netip.Prefix, offenders []Offender) (Protected, bool) {
+	if m, overlaps := n.Overlapping(prefix); overlaps {
+		return m, true
+	}
+	for _, o := range offenders {
+		if suffix, ok := n.named(o.Name); ok && prefix.Contains(o.Address) {
+			return Protected{single(o.Address), fmt.Sprintf("%s in ignorename", suffix)}, true
+		}
+	}
+	return Protected{}, false
+}
+
 // Targets returns the prefixes to block for a ban: its own, or, where that
 // holds protected addresses too, only those of the offenders that are not
 // protected themselves. With none left the ban stands without a route.
-func (n NeverBan) Targets(prefix netip.Prefix, offenders []netip.Addr) []netip.Prefix {
-	if _, overlaps := n.Overlapping(prefix); !overlaps {
+func (n NeverBan) Targets(prefix netip.Prefix, offenders []Offender) []netip.Prefix {
+	if _, spares := n.Spares(prefix, offenders); !spares {
 		return []netip.Prefix{prefix}
 	}
+	byAddress := map[netip.Prefix][]Offender{}
+	for _, o := range offenders {
+		byAddress[single(o.Address)] = append(byAddress[single(o.Address)], o)
+	}
 	var targets []netip.Prefix
-	for _, a := range offenders {
-		single := netip.PrefixFrom(a, a.BitLen())
-		if _, overlaps := n.Overlapping(single); !overlaps && prefix.Contains(a) {
-			targets = append(targets, single)
+	for address, names := range byAddress {
+		if _, spared := n.Spares(address, names); !spared && prefix.Overlaps(address) {
+			targets = append(targets, address)
 		}
 	}
 	slices.SortFunc(targets, ComparePrefix)
-	return slices.Compact(targets)
+	return targets
 }
+
+func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 // ComparePrefix orders prefixes by family, address and length.
 func ComparePrefix(a, b netip.Prefix) int {

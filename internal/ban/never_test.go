@@ -18,17 +18,17 @@ func TestTargetsSpareTheProtected(t *testing.T) {
 	never := NewNeverBan([]Protected{
 		{netip.MustParsePrefix("203.0.113.9/32"), "own address"},
 		{netip.MustParsePrefix("2001:db8:1:2::25/128"), "gateway"},
-	})
-	addrs := func(s ...string) (out []netip.Addr) {
+	}, nil)
+	addrs := func(s ...string) (out []Offender) {
 		for _, a := range s {
-			out = append(out, netip.MustParseAddr(a))
+			out = append(out, Offender{Address: netip.MustParseAddr(a)})
 		}
 		return out
 	}
 	for _, tc := range []struct {
 		name      string
 		ban       string
-		offenders []netip.Addr
+		offenders []Offender
 		want      []netip.Prefix
 	}{
 		{"nobody protected", "203.0.113.10/32", nil, prefixes("203.0.113.10/32")},
@@ -45,6 +45,56 @@ func TestTargetsSpareTheProtected(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestVerifiedNameProtectsWhoBearsIt(t *testing.T) {
+	never := NewNeverBan(nil, []string{".example.org", "mail.example.com"})
+	a, b, c := netip.MustParseAddr("2001:db8::a"), netip.MustParseAddr("2001:db8::b"), netip.MustParseAddr("2001:db8:1::c")
+	for _, tc := range []struct {
+		name      string
+		ban       string
+		offenders []Offender
+		want      []netip.Prefix
+	}{
+		{"nobody known", "2001:db8::/64", nil, prefixes("2001:db8::/64")},
+		{"no name", "2001:db8::/64", []Offender{{a, ""}}, prefixes("2001:db8::/64")},
+		{"the end of the name", "2001:db8::a/128", []Offender{{a, "mx.example.org"}}, nil},
+		{"in other letters", "2001:db8::a/128", []Offender{{a, "MX.Example.ORG"}}, nil},
+		{"the whole name", "2001:db8::a/128", []Offender{{a, "mail.example.com"}}, nil},
+		{"below a whole name", "2001:db8::a/128", []Offender{{a, "a.mail.example.com"}}, nil},
+		{"a dot wants something before it", "2001:db8::a/128", []Offender{{a, "example.org"}}, prefixes("2001:db8::a/128")},
+		{"not at a dot", "2001:db8::a/128", []Offender{{a, "evilmail.example.com"}}, prefixes("2001:db8::a/128")},
+		{"not at the end", "2001:db8::a/128", []Offender{{a, "mx.example.org.evil.test"}}, prefixes("2001:db8::a/128")},
+		{"one of several names", "2001:db8::a/128", []Offender{{a, ""}, {a, "mx.example.org"}}, nil},
+		{"narrowed to the others", "2001:db8::/64", []Offender{{b, "b.evil.test"}, {a, ""}, {a, "mx.example.org"}, {b, ""}}, prefixes("2001:db8::b/128")},
+		{"elsewhere", "2001:db8::/64", []Offender{{c, "mx.example.org"}}, prefixes("2001:db8::/64")},
+	} {
+		if diff := cmp.Diff(tc.want, never.Targets(netip.MustParsePrefix(tc.ban), tc.offenders), compare); diff != "" {
+			t.Errorf("%s: (-want +got):\n%s", tc.name, diff)
+		}
+	}
+	got, _ := never.Spares(netip.MustParsePrefix("2001:db8::/64"), []Offender{{b, ""}, {a, "mx.example.org"}})
+	if want := (Protected{netip.MustParsePrefix("2001:db8::a/128"), ".example.org in ignorename"}); got != want {
+		t.Errorf("Spares = %v, want %v", got, want)
+	}
+}
+
+func TestEvidenceKeepsOneNameOfEachOtherAddress(t *testing.T) {
+	a, b := netip.MustParseAddr("2001:db8::a"), netip.MustParseAddr("2001:db8::b")
+	e := Evidence{Hits: []Hit{{Event: Event{Address: a}}}}
+	for _, o := range []Offender{{a, ""}, {b, ""}, {b, "one.test"}, {b, ""}, {b, "two.test"}, {a, "mx.example.org"}} {
+		e.Add(o)
+	}
+	want := []Offender{{b, "two.test"}, {a, "mx.example.org"}}
+	if diff := cmp.Diff(want, e.Others, compare); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for i := range 2 * maxOthers {
+		e.Add(Offender{netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), ""})
+	}
+	if len(e.Others) != maxOthers {
+		t.Errorf("%d others are kept, want %d", len(e.Others), maxOthers)
 	}
 }
 

@@ -22,6 +22,10 @@ type Policy struct {
 	Weights       map[Class]int            // points per event; a class not listed has none
 	Services      map[string]map[Class]int // where a service differs from Weights
 	IgnoreIP      []netip.Prefix           // never banned
+
+	// IgnoreName has ends of host names, in lower case and shorter than MaxName.
+	// A client with a verified name that ends so is never banned.
+	IgnoreName []string
 }
 
 // DefaultPolicy is the policy of an empty configuration. A blackhole route cuts

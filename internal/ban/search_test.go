@@ -48,7 +48,7 @@ func TestSearchFindsWhatALinearOneFinds(t *testing.T) {
 		for i := range rapid.IntRange(0, 20).Draw(t, "members") {
 			members = append(members, Protected{aPrefix(t), fmt.Sprint("member ", i)})
 		}
-		never := NewNeverBan(members)
+		never := NewNeverBan(members, nil)
 		for range 20 {
 			p := aPrefix(t)
 			want, wanted := linear(members, p)
@@ -80,7 +80,7 @@ func BenchmarkOverlapping(b *testing.B) {
 	for i := range 5000 {
 		members = append(members, Protected{nth(2 * i), "in ignoreip"})
 	}
-	never := NewNeverBan(members)
+	never := NewNeverBan(members, nil)
 	measure := func(search func(netip.Prefix) bool) time.Duration {
 		start := time.Now()
 		for i := range 1000 {

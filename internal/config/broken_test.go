@@ -10,7 +10,7 @@ import (
 func brokenFiles() []struct{ text, want string } {
 	const (
 		sections     = "unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route]"
-		policyKeys   = "unknown key; known in [policy]: bantime, bantime_factor, bantime_max, findtime, forget, ignoreip, ipv4_prefix, ipv6_prefix, maxretry"
+		policyKeys   = "unknown key; known in [policy]: bantime, bantime_factor, bantime_max, findtime, forget, ignoreip, ignorename, ipv4_prefix, ipv6_prefix, maxretry"
 		knownClasses = "sasl-auth, auth-unlogged, auth-rate-limit, lost-connection-after-auth, relay-denied, user-unknown, dnsbl, " +
 			"helo-reject, client-reject, sender-reject, policy-reject, milter-reject, non-smtp, pipelining, bare-newline, " +
 			"too-many-errors, lost-connection, rate-limit, tls-error, rdns-mismatch, pregreet, dnsbl-rank, postscreen-limit, hangup"
@@ -20,6 +20,8 @@ func brokenFiles() []struct{ text, want string } {
 		orNone      = `must be a time span from 0 to infinity in quotes, such as "1d" or "1h 30min"`
 		units       = "; known: us, ms, s, min, h, d, w, month, y"
 		array       = `must be an array of addresses and prefixes in quotes, such as ["192.0.2.1", "2001:db8::/32"]`
+		nameArray   = `must be an array of ends of host names in quotes, such as [".example.org", "mail.example.com"]`
+		notName     = ` is no host name or end of one, such as "mail.example.com" or ".example.org"`
 		notPrefix   = ` is no address and no prefix, such as "192.0.2.1" or "2001:db8::/32"`
 		absOrLocal  = `must be an absolute path in quotes, or "" for the local journal`
 		userOrUID   = `must be a user name or uid in quotes, or "" for Postfix's mail_owner`
@@ -114,6 +116,19 @@ func brokenFiles() []struct{ text, want string } {
 		{"policy.ignoreip = ['mail.example.com']", `1:20: policy.ignoreip: "mail.example.com"` + notPrefix},
 		{"policy.ignoreip = ['']", `1:20: policy.ignoreip: ""` + notPrefix},
 		{"policy.ignoreip = ['192.0.2.1 ']", `1:20: policy.ignoreip: "192.0.2.1 "` + notPrefix},
+		{"policy.ignorename = 'example.org'", "1:21: policy.ignorename: " + nameArray + ", not 'example.org'"},
+		{"policy.ignorename = [true]", "1:22: policy.ignorename: " + nameArray + ", not of true"},
+		{"policy.ignorename = ['']", `1:22: policy.ignorename: ""` + notName},
+		{"policy.ignorename = ['.']", `1:22: policy.ignorename: "."` + notName},
+		{"policy.ignorename = ['..example.org']", `1:22: policy.ignorename: "..example.org"` + notName},
+		{"policy.ignorename = ['example.org.']", `1:22: policy.ignorename: "example.org."` + notName},
+		{"policy.ignorename = ['mail.example.com',\n  '*.example.org']", `2:3: policy.ignorename: "*.example.org"` + notName},
+		{"policy.ignorename = ['mail example']", `1:22: policy.ignorename: "mail example"` + notName},
+		{"policy.ignorename = ['192.0.2.1']", `1:22: policy.ignorename: "192.0.2.1" is an address; list it in ignoreip`},
+		{"policy.ignorename = ['2001:db8::/32']", `1:22: policy.ignorename: "2001:db8::/32" is an address; list it in ignoreip`},
+		{"policy.ignorename = ['.bücher.example']", `1:22: policy.ignorename: ".bücher.example" must be written as in the DNS, with xn--`},
+		{"policy.ignorename = ['" + strings.Repeat("a", 52) + ".example.org']",
+			`1:22: policy.ignorename: "` + strings.Repeat("a", 52) + `.example.org" is too long: so many bytes of a name are not kept, only 63`},
 		{"classes = 1", "1:1: classes: must be a table, [classes], not 1"},
 		{"[classes]\nsasl-auht = 1", `2:1: classes.sasl-auht: unknown class "sasl-auht"; known: ` + knownClasses},
 		{"classes.login = 1", "1:1: classes.login: a login is a success and never counts"},

@@ -59,7 +59,7 @@ func Defaults() Config {
 // Load reads the file at path and its drop-ins, the files *.toml in the
 // directory named like it but for ".d" instead of ".toml": smtpban.d beside
 // smtpban.toml. They are read in order of name, without those that begin with a
-// dot. A key given again replaces the earlier value, but ignoreip adds up.
+// dot. A key given again replaces the earlier value, but ignoreip and ignorename add up.
 //
 // Every error is an *Error or joins several, and the Config is then empty.
 func Load(path string) (Config, error) {

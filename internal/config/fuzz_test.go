@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +68,11 @@ func outOfRange(c Config) error {
 	for _, prefix := range p.IgnoreIP {
 		if prefix != prefix.Masked() || prefix.Addr() != prefix.Addr().Unmap() && prefix.Bits() >= 96 || prefix == (netip.Prefix{}) {
 			return fmt.Errorf("ignoreip holds %s", prefix)
+		}
+	}
+	for _, name := range p.IgnoreName {
+		if name == "" || len(name) >= ban.MaxName || name != strings.ToLower(name) || strings.Trim(name, hostBytes+".") != "" {
+			return fmt.Errorf("ignorename holds %q", name)
 		}
 	}
 	services := map[string]map[ban.Class]int{"": p.Weights}

@@ -26,6 +26,7 @@ func setters(c *Config) map[string]setter {
 		"policy.ipv4_prefix":    integer(&c.Policy.IPv4Prefix, 16, 32),
 		"policy.ipv6_prefix":    integer(&c.Policy.IPv6Prefix, 32, 128),
 		"policy.ignoreip":       prefixes(&c.Policy.IgnoreIP),
+		"policy.ignorename":     hostNames(&c.Policy.IgnoreName),
 		"journal.directory":     directory(&c.Journal.Directory),
 		"journal.postfix_user":  user(&c.Journal.PostfixUser),
 		"store.path":            absolutePath(&c.Store.Path),

@@ -130,14 +130,15 @@ func TestDropInsAreReadInOrderOfNameAndTheLastWins(t *testing.T) {
 		netip.MustParsePrefix("192.0.2.2/32"),
 		netip.MustParsePrefix("192.0.2.3/32"),
 	}
+	want.Policy.IgnoreName = []string{"mail.example.com", ".example.org"} // likewise, in lower case
 	want.Policy.Weights = weights(ban.SASLAuth, 2)
 	want.Policy.Services = map[string]map[ban.Class]int{"smtps": {ban.SASLAuth: 1}, "submission": {ban.SASLAuth: 5, ban.RelayDenied: 0, ban.AuthUnlogged: 0}}
 
 	compare(t, load(t, map[string]string{
 		"smtpban.toml": "policy.maxretry = 9\npolicy.findtime = '7d'\npolicy.ignoreip = ['192.0.2.1']\n" +
 			"service.submission.classes.sasl-auth = 4\nservice.smtps.classes.sasl-auth = 1",
-		"smtpban.d/20-last.toml":    "policy.maxretry = 3\npolicy.ignoreip = ['192.0.2.3']",
-		"smtpban.d/10-first.toml":   "policy.maxretry = 7\npolicy.ignoreip = ['192.0.2.2']\nclasses.sasl-auth = 2\nservice.submission.classes.sasl-auth = 5",
+		"smtpban.d/20-last.toml":    "policy.maxretry = 3\npolicy.ignoreip = ['192.0.2.3']\npolicy.ignorename = ['.Example.ORG']",
+		"smtpban.d/10-first.toml":   "policy.maxretry = 7\npolicy.ignoreip = ['192.0.2.2']\npolicy.ignorename = ['mail.example.com']\nclasses.sasl-auth = 2\nservice.submission.classes.sasl-auth = 5",
 		"smtpban.d/30-masked.toml":  "",
 		"smtpban.d/.#20-last.toml":  "not read",
 		"smtpban.d/README":          "not read",
@@ -282,7 +283,7 @@ func TestErrorsOfAllFilesAreReportedTogether(t *testing.T) {
 	compare(t, got, Config{})
 	dir := filepath.Dir(path)
 	want := strings.ReplaceAll(`DIR/smtpban.toml:2:12: policy.maxretry: must be a whole number from 1 to 1000, not 0
-DIR/smtpban.toml:3:1: policy.maxrety: unknown key; known in [policy]: bantime, bantime_factor, bantime_max, findtime, forget, ignoreip, ipv4_prefix, ipv6_prefix, maxretry
+DIR/smtpban.toml:3:1: policy.maxrety: unknown key; known in [policy]: bantime, bantime_factor, bantime_max, findtime, forget, ignoreip, ignorename, ipv4_prefix, ipv6_prefix, maxretry
 DIR/smtpban.toml:5:2: jurnal: unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route]
 DIR/smtpban.d/a.toml:1:3: not TOML: expected value, not end of input
 DIR/smtpban.d/b.toml:1:15: route.table: must be a whole number from 1 to 2147483647, not 'main'`, "DIR", dir)

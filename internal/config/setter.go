@@ -84,7 +84,16 @@ func weight(weights map[ban.Class]int, name string) setter {
 
 // prefixes takes an array of addresses and prefixes, and adds them to target.
 func prefixes(target *[]netip.Prefix) setter {
-	const want = `must be an array of addresses and prefixes in quotes, such as ["192.0.2.1", "2001:db8::/32"]`
+	return list(target, `must be an array of addresses and prefixes in quotes, such as ["192.0.2.1", "2001:db8::/32"]`, parsePrefix)
+}
+
+// hostNames takes an array of ends of host names, and adds them to target.
+func hostNames(target *[]string) setter {
+	return list(target, `must be an array of ends of host names in quotes, such as [".example.org", "mail.example.com"]`, parseHostName)
+}
+
+// list takes an array of texts, and adds what parse makes of each to target.
+func list[T any](target *[]T, want string, parse func(string) (T, error)) setter {
 	return func(v value) error {
 		if _, ok := v.data.([]any); !ok {
 			return v.errorf("%s, not %s", want, v.text)
@@ -94,11 +103,11 @@ func prefixes(target *[]netip.Prefix) setter {
 			if !ok {
 				return element.errorf("%s, not of %s", want, element.text)
 			}
-			prefix, err := parsePrefix(text)
+			parsed, err := parse(text)
 			if err != nil {
 				return element.errorf("%v", err)
 			}
-			*target = append(*target, prefix)
+			*target = append(*target, parsed)
 		}
 		return nil
 	}
@@ -125,6 +134,28 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	}
 	return prefix, nil
 }
+
+// parseHostName reads a host name, or with a dot before it what it ends in.
+func parseHostName(s string) (string, error) {
+	name := strings.ToLower(s)
+	labels := strings.Split(strings.TrimPrefix(name, "."), ".")
+	bad := func(label string) bool { return label == "" || strings.Trim(label, hostBytes) != "" }
+	_, notAddress := parsePrefix(s)
+	switch {
+	case notAddress == nil:
+		return "", fmt.Errorf("%q is an address; list it in ignoreip", s)
+	case len(name) >= ban.MaxName:
+		return "", fmt.Errorf("%q is too long: so many bytes of a name are not kept, only %d", s, ban.MaxName-1)
+	case strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII }):
+		return "", fmt.Errorf("%q must be written as in the DNS, with xn--", s)
+	case slices.ContainsFunc(labels, bad):
+		return "", fmt.Errorf(`%q is no host name or end of one, such as "mail.example.com" or ".example.org"`, s)
+	}
+	return name, nil
+}
+
+// hostBytes may stand between the dots of a name that Postfix logs.
+const hostBytes = "abcdefghijklmnopqrstuvwxyz0123456789-_"
 
 // directory takes an absolute path or "".
 func directory(target *string) setter {

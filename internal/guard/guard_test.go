@@ -68,7 +68,7 @@ func TestOwnNetworkIsTrustedOnlyWherePostfixDoes(t *testing.T) {
 		{Postfix{NetworksStyle: "class"}, true},
 		{Postfix{NetworksStyle: "subnet", MyNetworks: prefixes("127.0.0.0/8")}, false},
 	} {
-		set := ban.NewNeverBan(Sources{Addresses: prefixes("192.0.2.10/24"), Postfix: tc.postfix}.Protected())
+		set := ban.NewNeverBan(Sources{Addresses: prefixes("192.0.2.10/24"), Postfix: tc.postfix}.Protected(), nil)
 		if _, got := set.Overlapping(netip.MustParsePrefix("192.0.2.77/32")); got != tc.want {
 			t.Errorf("%+v: neighbour protected: %v, want %v", tc.postfix, got, tc.want)
 		}

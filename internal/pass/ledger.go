@@ -91,7 +91,7 @@ func (l *ledger) within(prefix netip.Prefix, e ban.Event) error {
 	s.Failures++
 	s.changed = true
 	if !prefix.IsSingleIP() {
-		s.evidence.Add(e.Address)
+		s.evidence.Add(ban.Offender{Address: e.Address, Name: e.Name})
 	}
 	return nil
 }

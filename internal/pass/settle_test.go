@@ -2,10 +2,12 @@ package pass_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"smtpban/internal/ban"
+	"smtpban/internal/journal"
 	"smtpban/internal/pass"
 	"smtpban/internal/store"
 )
@@ -16,7 +18,7 @@ func never(p ...string) ban.NeverBan {
 	for _, prefix := range prefixes(p...) {
 		members = append(members, ban.Protected{Prefix: prefix, Reason: "test"})
 	}
-	return ban.NewNeverBan(members)
+	return ban.NewNeverBan(members, nil)
 }
 
 // attacked is a machine on which each address earned a ban from hour 0 to 24.
@@ -153,6 +155,46 @@ func TestProtectingAnAddressLiftsItsRouteAtOnce(t *testing.T) {
 	r.check(t, "198.51.100.7/32")
 	check(t, pass.Settled{Added: 1}, m.settle(at(1), ban.NeverBan{}, r)) // the ban itself still stands
 	r.check(t, "198.51.100.7/32", "203.0.113.9/32")
+}
+
+// named lets a client whose name Postfix has verified fail.
+func named(name, address string, hour float64) journal.Entry {
+	e := failure(address, at(hour))
+	e.Message = strings.Replace(e.Message, "unknown", name, 1)
+	return e
+}
+
+func TestProtectingANameLiftsTheRouteOfWhoBearsIt(t *testing.T) {
+	m := newMachine(t)
+	var log tape
+	for range 5 {
+		log = append(log, named("mx.example.org", "203.0.113.9", 0), named("example.org.evil.test", "198.51.100.7", 0))
+	}
+	m.read(at(0), log)
+	r := blocking()
+	m.settle(at(1), ban.NeverBan{}, r)
+	r.check(t, "198.51.100.7/32", "203.0.113.9/32")
+	before := m.file()
+	check(t, pass.Settled{Deleted: 1}, m.settle(at(1), ban.NewNeverBan(nil, []string{".example.org"}), r))
+	r.check(t, "198.51.100.7/32")
+	m.checkUntouched(before) // the ban itself still stands
+}
+
+func TestANetworkIsNarrowedToOffendersThatAreNotNamedSo(t *testing.T) {
+	m := newMachine(t)
+	names := ban.NewNeverBan(nil, []string{".example.org"})
+	log := tape(failures("2001:db8::a", 0, 0, 0, 0, 0))
+	m.read(at(0), log)
+	r := blocking()
+	m.settle(at(0), names, r)
+	r.check(t, "2001:db8::/64") // nobody with such a name is known in it
+
+	log = append(log, named("mx.example.org", "2001:db8::25", 1), named("b.evil.test", "2001:db8::b", 1))
+	m.read(at(1), log)
+	m.settle(at(1), names, r)
+	r.check(t, "2001:db8::a/128", "2001:db8::b/128")
+	m.settle(at(1), ban.NeverBan{}, r)
+	r.check(t, "2001:db8::/64")
 }
 
 func TestSettleOnADamagedStateChangesNoRoute(t *testing.T) {

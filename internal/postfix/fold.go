@@ -72,7 +72,7 @@ func event(e journal.Entry, l Line) ban.Event {
 	return ban.Event{
 		Time: e.Time, Boot: e.Boot, Identifier: e.Identifier, PID: e.PID,
 		Service: l.Service, Class: l.Class, Address: l.Address,
-		Name: strings.Clone(clip(l.Name)), User: strings.Clone(clip(l.User)),
+		Name: strings.Clone(clipName(l.Name)), User: strings.Clone(clip(l.User)),
 	}
 }
 
@@ -150,7 +150,7 @@ func (s *Sessions) end(key Key, now time.Time, l Line, f *Finding) {
 	case l.Class == 0 && l.Address.IsValid() && !session.LostAuth.IsZero():
 		*f = Finding{Times: 1, Reason: isForLost, Event: ban.Event{
 			Time: session.LostAuth, Boot: key.Boot, Identifier: key.Identifier, PID: key.PID,
-			Service: l.Service, Class: ban.LostConnectionAfterAuth, Address: l.Address, Name: strings.Clone(clip(l.Name)),
+			Service: l.Service, Class: ban.LostConnectionAfterAuth, Address: l.Address, Name: strings.Clone(clipName(l.Name)),
 		}}
 	}
 }

@@ -88,7 +88,7 @@ func splitIdentifier(tag string) (service string, p *program, ok bool) {
 	return service, p, true
 }
 
-// maxText bounds what a client can make us remember of its names, in bytes.
+// maxText bounds what a client can make us remember of it, in bytes.
 const maxText = 64
 
 func clip(s string) string {
@@ -97,6 +97,10 @@ func clip(s string) string {
 	}
 	return strings.ToValidUTF8(s[:maxText], "")
 }
+
+// clipName keeps the end of a long host name. Its beginning is what the owner of a
+// domain can put before it.
+func clipName(s string) string { return s[max(0, len(s)-ban.MaxName):] }
 
 // cutClient reads the client at the start of s as smtpd prints it,
 //

@@ -72,7 +72,7 @@ func describe(l Line) string {
 	case l.Class == 0:
 		return "- " + l.Reason
 	}
-	return fmt.Sprintf("%v %s %v %s %s", l.Class, l.Service, l.Address, dash(clip(l.Name)), dash(clip(l.User)))
+	return fmt.Sprintf("%v %s %v %s %s", l.Class, l.Service, l.Address, dash(clipName(l.Name)), dash(clip(l.User)))
 }
 
 // TestSamplesAreReadExactly wants lines of every class, and near misses beside

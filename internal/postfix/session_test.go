@@ -293,6 +293,22 @@ func TestEventKeepsWhatFindsItsLineAgain(t *testing.T) {
 	}
 }
 
+// The owner of a domain puts what he likes before its name, but not after it: of a
+// long name the end is kept, so that it is still seen whose it is.
+func TestEventKeepsTheEndOfALongName(t *testing.T) {
+	const domain = ".example.org"
+	for _, name := range []string{
+		strings.Repeat("a", ban.MaxName-len(domain)) + domain,
+		strings.Repeat("a", ban.MaxName-len(domain)+1) + domain,
+		"mail.example.com." + strings.Repeat("long.", 40) + "evil.test",
+	} {
+		in := logged(7, "postfix/smtpd[244]", "warning: "+name+"[203.0.113.9]: SASL LOGIN authentication failed: x")
+		if got, want := NewSessions().Add(in, Parse(in)).Event.Name, name[len(name)-ban.MaxName:]; got != want {
+			t.Errorf("of %s is kept %q, want %q", name, got, want)
+		}
+	}
+}
+
 // The attempt is the one at which the connection was lost, not at the end.
 func TestLostConnectionIsDatedByItsOwnLine(t *testing.T) {
 	sessions := NewSessions()

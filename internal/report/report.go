@@ -172,11 +172,7 @@ func protected(c ban.Client, never ban.NeverBan) bool {
 		_, all := never.Protects(c.Prefix)
 		return all
 	}
-	offenders := make([]netip.Addr, 0, len(c.Hits))
-	for _, h := range c.Hits {
-		offenders = append(offenders, h.Address)
-	}
-	return len(never.Targets(c.Prefix, offenders)) == 0
+	return len(never.Targets(c.Prefix, ban.Offenders(c.Hits))) == 0
 }
 
 // Targets returns the prefixes that should be blocked for the bans.

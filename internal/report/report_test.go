@@ -133,7 +133,7 @@ func sample(t *testing.T) report.Report {
 	see(t, s, -1, map[ban.Class]store.Count{ban.DNSBL: {Events: 7}, 77: {Events: 1}, ban.SASLAuth: {Events: 3, Counted: 3}})
 	puzzle(t, s, "smtpd: warning: CLIENT: a \x1b[31mriddle", 2)
 	puzzle(t, s, "postscreen: NEW TEST from CLIENT", 3)
-	never := ban.NewNeverBan([]ban.Protected{{Prefix: prefix("192.0.2.25/32"), Reason: "own address"}})
+	never := ban.NewNeverBan([]ban.Protected{{Prefix: prefix("192.0.2.25/32"), Reason: "own address"}}, nil)
 	r := newReport(t, s, never, time.Time{}, noon)
 	r.Enforce(blocked("203.0.113.9/32", "198.51.100.128/25"))
 	return r
@@ -215,7 +215,7 @@ func TestStatesOfClients(t *testing.T) {
 
 func TestANetworkIsBlockedOnceAllItsOffendersAre(t *testing.T) {
 	network, b := convict("2001:db8::/64", 5, -1)
-	never := ban.NewNeverBan([]ban.Protected{{Prefix: prefix("2001:db8::25/128"), Reason: "gateway"}})
+	never := ban.NewNeverBan([]ban.Protected{{Prefix: prefix("2001:db8::25/128"), Reason: "gateway"}}, nil)
 	s := newStore(t, []ban.Client{network}, []ban.Ban{b})
 	for _, tc := range []struct {
 		blocked []string
@@ -239,7 +239,7 @@ func TestAClientThatIsProtectedIsSoBeforeAnyBan(t *testing.T) {
 	never := ban.NewNeverBan([]ban.Protected{
 		{Prefix: prefix("192.0.2.0/24"), Reason: "mynetworks"},
 		{Prefix: prefix("2001:db8::25/128"), Reason: "gateway"},
-	})
+	}, nil)
 	check(t, map[string]report.State{
 		"192.0.2.25/32": report.Protected,
 		"2001:db8::/64": report.Open, // its offender could be blocked

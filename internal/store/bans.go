@@ -52,9 +52,9 @@ func (t *Tx) Evidence(prefix netip.Prefix) (ban.Evidence, error) {
 }
 
 // Targets returns the prefixes that are to be blocked for a ban: its own, or, if
-// that holds addresses that must never be blocked, the offenders' own.
+// that holds somebody who must never be blocked, the offenders' own.
 func (t *Tx) Targets(b ban.Ban, never ban.NeverBan) ([]netip.Prefix, error) {
-	if _, overlaps := never.Overlapping(b.Prefix); !overlaps {
+	if !never.AsksForOffenders(b.Prefix) {
 		return []netip.Prefix{b.Prefix}, nil
 	}
 	evidence, err := t.Evidence(b.Prefix)

@@ -242,8 +242,15 @@ func encodeEvidence(x ban.Evidence) []byte {
 	e := newEncoder()
 	e.hits(x.Hits)
 	e.uint(uint64(len(x.Others)))
-	for _, a := range x.Others {
-		e.addr(a)
+	named := false
+	for _, o := range x.Others {
+		e.addr(o.Address)
+		named = named || o.Name != ""
+	}
+	if named { // the names came later than the addresses, and most networks have none
+		for _, o := range x.Others {
+			e.string(o.Name)
+		}
 	}
 	return e.seal()
 }
@@ -252,7 +259,12 @@ func decodeEvidence(value []byte) (ban.Evidence, error) {
 	d := newDecoder(value)
 	x := ban.Evidence{Hits: d.hits()}
 	for range d.count() {
-		x.Others = append(x.Others, d.addr())
+		x.Others = append(x.Others, ban.Offender{Address: d.addr()})
+	}
+	if len(d.rest) > 0 {
+		for i := range x.Others {
+			x.Others[i].Name = d.string()
+		}
 	}
 	return x, d.finish()
 }

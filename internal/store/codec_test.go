@@ -199,3 +199,22 @@ func FuzzKey(f *testing.F) {
 		}
 	})
 }
+
+// The names are not in a file of schema 1 as it was first written.
+func TestEvidenceKeepsTheNamesOfOtherOffenders(t *testing.T) {
+	a, b := netip.MustParseAddr("2001:db8::a"), netip.MustParseAddr("2001:db8::b")
+	for _, want := range [][]ban.Offender{
+		{{Address: a}, {Address: b, Name: "mail.example.org"}},
+		{{Address: a, Name: "mail.example.org"}, {Address: b}},
+	} {
+		value := encodeEvidence(ban.Evidence{Others: want})
+		got, err := decodeEvidence(value)
+		if diff := cmp.Diff(ban.Evidence{Others: want}, got, exact); diff != "" || err != nil {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+		e := encoder(value[:len(value)-5]) // without the checksum and the last byte
+		if _, err := decodeEvidence(e.seal()); !errors.Is(err, errDamaged) {
+			t.Errorf("a name cut short: %v, want it damaged", err)
+		}
+	}
+}

@@ -147,7 +147,7 @@ func sample() content {
 		},
 		Evidence: map[netip.Prefix]ban.Evidence{
 			four: {Hits: []ban.Hit{hit(at(2)), hit(at(1.5))}},
-			six:  {Hits: []ban.Hit{bare}, Others: []netip.Addr{netip.MustParseAddr("2001:db8:1::26"), netip.MustParseAddr("2001:db8:1::27")}},
+			six:  {Hits: []ban.Hit{bare}, Others: []ban.Offender{{Address: netip.MustParseAddr("2001:db8:1::26")}, {Address: netip.MustParseAddr("2001:db8:1::27")}}},
 		},
 		Pardons: []Pardon{{netip.MustParsePrefix("192.0.2.0/24"), at(-7)}, {netip.MustParsePrefix("::/0"), at(-6)}},
 		History: []Ended{
