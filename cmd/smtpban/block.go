@@ -94,9 +94,21 @@ func (a *app) read(cfg config.Config, p pass.Pass, k *kernel) (pass.Read, error)
 	return read, errors.Join(err, a.gapError(read.Gaps))
 }
 
+// admit lets those stay in who are logged in, unless the log that was read is
+// another system's.
+func (a *app) admit(p pass.Pass, k *kernel) error {
+	if a.input.given() {
+		return nil
+	}
+	ended, err := p.Admit(k.peers)
+	a.announceEnded(ended, "an SSH session of it is authenticated")
+	return err
+}
+
 // settle draws the routes after the state, and tells of those that stand against
 // somebody else's where they are about the prefixes.
 func (a *app) settle(p pass.Pass, k *kernel, about ...netip.Prefix) error {
+	errAdmit := a.admit(p, k)
 	settled, err := p.Settle(k.never, a.enforcer(k), false)
-	return errors.Join(err, a.announceSettled(settled, about))
+	return errors.Join(errAdmit, err, a.announceSettled(settled, about))
 }

@@ -25,7 +25,8 @@ type kernel struct {
 	postfix guard.Postfix
 	fresh   []byte // postconf's answer, if it is newer than the one in the state
 	never   ban.NeverBan
-	machine // as it is now
+	peers   []netip.Addr // of SSH sessions; no later run is to know them
+	machine              // as it is now
 	last    machine
 }
 
@@ -78,10 +79,17 @@ func (k *kernel) guard(cfg config.Config, s *store.Store, log *logger) error {
 	if sources.Resolvers, err = readResolvers(); err != nil {
 		return err
 	}
+	if k.peers, err = guard.SSHPeers(os.DirFS(logindSessions)); err != nil {
+		return err
+	}
 	k.Protected = sources.Protected()
-	k.never = ban.NewNeverBan(k.Protected, k.Names)
+	sources.SSHPeers = k.peers
+	k.never = ban.NewNeverBan(sources.Protected(), k.Names)
 	return nil
 }
+
+// logindSessions is where logind keeps what it knows of the sessions.
+const logindSessions = "/run/systemd/sessions"
 
 // resolvConfs name the name servers. The second one is that of systemd-resolved,
 // where the first one may name only its stub on loopback.

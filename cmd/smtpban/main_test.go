@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -58,6 +59,7 @@ func (m asRoot) Run() int {
 // Beside testscript's own commands they know
 //
 //	exits STATUS PROGRAM ARG...      run a program that must end with this status
+//	dial N ADDRESS PORT      hold N idle connections from ADDRESS to this PORT until the script ends
 //	export UID MAILLOG FILE          write a maillog of 1 March 2026 as journalctl -o export would, had this user logged it
 //
 // and the condition [journal-remote], for what makes journal files of that.
@@ -73,6 +75,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":  exits,
 			"export": export,
+			"dial":   dial,
 		},
 		Condition: condition,
 	})
@@ -80,7 +83,7 @@ func TestScript(t *testing.T) {
 
 // privateMachine gives the script a network of its own, with nothing in it but
 // lo, and hides the configuration of smtpban and Postfix that this machine may
-// have. Both belong to this goroutine's thread, from which the script starts its
+// have, and who is logged in on it. Both belong to this goroutine's thread, from which the script starts its
 // programs; it ends with the script and takes them along.
 func privateMachine(t testscript.T) error {
 	runtime.LockOSThread() // for good: an unlocked thread would be used again
@@ -93,7 +96,7 @@ func privateMachine(t testscript.T) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("keeping mounts to ourselves: %w", err)
 	}
-	for _, dir := range []string{"/etc/smtpban", "/etc/postfix"} {
+	for _, dir := range []string{"/etc/smtpban", "/etc/postfix", "/run"} {
 		err := unix.Mount("none", dir, "tmpfs", 0, "")
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("hiding %s: %w", dir, err)
@@ -118,6 +121,23 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != args[0] {
 		ts.Fatalf("exit status %s, want %s", got, args[0])
+	}
+}
+
+func dial(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: dial N ADDRESS PORT")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	server, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", args[2]))
+	ts.Check(err)
+	ts.Defer(func() { server.Close() })
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(args[1])}}
+	for range n {
+		connection, err := dialer.Dial("tcp4", server.Addr().String())
+		ts.Check(err)
+		ts.Defer(func() { connection.Close() })
 	}
 }
 

@@ -19,6 +19,7 @@ type Sources struct {
 	Resolvers []netip.Addr
 	Postfix   Postfix
 	IgnoreIP  []netip.Prefix // the admin's
+	SSHPeers  []netip.Addr   // of users who are logged in
 }
 
 // Protected returns all who must never be blocked, with the reason.
@@ -41,6 +42,7 @@ func (s Sources) Protected() []ban.Protected {
 	add("in Postfix's proxy_interfaces", singles(s.Postfix.ProxyInterfaces)...)
 	add("Postfix's relayhost", singles(s.Postfix.RelayHost)...)
 	add("in ignoreip", s.IgnoreIP...)
+	add("peer of an SSH session", singles(s.SSHPeers)...)
 	return set
 }
 

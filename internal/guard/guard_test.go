@@ -40,6 +40,7 @@ func TestSetHoldsAllSourcesWithTheirReason(t *testing.T) {
 			MyNetworks: prefixes("198.51.100.0/24"), ProxyInterfaces: addrs("203.0.113.1"), RelayHost: addrs("203.0.113.2"),
 		},
 		IgnoreIP: prefixes("203.0.113.128/25"),
+		SSHPeers: addrs("198.18.0.1"),
 	}.Protected()
 	var want []ban.Protected
 	for _, m := range [][2]string{
@@ -50,6 +51,7 @@ func TestSetHoldsAllSourcesWithTheirReason(t *testing.T) {
 		{"203.0.113.1/32", "in Postfix's proxy_interfaces"},
 		{"203.0.113.2/32", "Postfix's relayhost"},
 		{"203.0.113.128/25", "in ignoreip"},
+		{"198.18.0.1/32", "peer of an SSH session"},
 	} {
 		want = append(want, ban.Protected{Prefix: netip.MustParsePrefix(m[0]), Reason: m[1]})
 	}

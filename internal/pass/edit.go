@@ -79,6 +79,45 @@ func (p Pass) Unban(prefixes ...netip.Prefix) (ended []ban.Ban, err error) {
 	return ended, err
 }
 
+// Admit ends the bans on addresses from which somebody is logged in, and forgives
+// their clients, as Unban does: who got in must not be shut out once he leaves. It
+// writes only where something is held against one of them.
+func (p Pass) Admit(peers []netip.Addr) ([]ban.Ban, error) {
+	var accused []netip.Prefix
+	err := p.Store.View(func(tx *store.Tx) error {
+		for _, a := range peers {
+			guilty, err := p.accused(tx, a)
+			if err != nil {
+				return err
+			}
+			if guilty {
+				accused = append(accused, netip.PrefixFrom(a, a.BitLen()))
+			}
+		}
+		return nil
+	})
+	if err != nil || len(accused) == 0 {
+		return nil, err
+	}
+	return p.Unban(accused...)
+}
+
+// accused reports whether the address is banned or its client has a tally.
+func (p Pass) accused(tx *store.Tx, a netip.Addr) (bool, error) {
+	c, err := tx.Client(p.Policy.Client(a))
+	if err != nil || c.Failures > 0 {
+		return c.Failures > 0, err
+	}
+	for bits := range a.BitLen() + 1 {
+		prefix, _ := a.Prefix(bits) // of an address without a zone every length will do
+		b, ok, err := tx.Ban(prefix)
+		if err != nil || ok && b.Active(p.Now) {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
 func (p Pass) endOverlapping(tx *store.Tx, prefixes []netip.Prefix) (ended []ban.Ban, err error) {
 	for b, err := range tx.Bans() {
 		if err != nil {

@@ -2,6 +2,7 @@ package pass_test
 
 import (
 	"slices"
+	"net/netip"
 	"testing"
 
 	"smtpban/internal/ban"
@@ -91,6 +92,44 @@ func TestBanningAgainAfterTheTimeIsOverStartsAnew(t *testing.T) {
 	got := m.state()
 	check(t, []ban.Ban{second}, got.Bans)
 	check(t, []store.Ended{{Ban: first, At: at(5), How: store.Expired}}, got.Ended)
+}
+
+func TestWhoIsLoggedInIsNeitherBannedNorHasATally(t *testing.T) {
+	peers := []netip.Addr{netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("192.0.2.1")}
+	m := newMachine(t)
+	log := append(failures("203.0.113.9", 0, 0, 0, 0, 0), failures("2001:db8::99", 0, 0)...)
+	log = append(log, failures("203.0.113.10", 0, 0, 0, 0, 0)...)
+	m.read(at(0), log)
+	m.ban(at(0), manual("198.51.100.0/24", 0, 10, ""))
+	m.ban(at(0), manual("192.0.2.0/24", 0, 1, "")) // over by now
+
+	ended, err := m.at(at(1)).Admit(peers)
+	check(t, nil, err)
+	check(t, []string{"198.51.100.0/24", "203.0.113.9/32"}, banned(ended))
+	got := m.state()
+	check(t, []string{"192.0.2.0/24", "203.0.113.10/32"}, banned(got.Bans))
+	failures := map[string]int{}
+	for _, c := range got.Clients {
+		failures[c.Prefix.String()] = c.Failures
+	}
+	check(t, map[string]int{"198.51.100.7/32": 0, "203.0.113.9/32": 0, "203.0.113.10/32": 5, "2001:db8::/64": 0}, failures)
+
+	before := m.file()
+	ended, err = m.at(at(2)).Admit(peers)
+	check(t, nil, err)
+	check(t, []string(nil), banned(ended))
+	m.checkUntouched(before)
+
+	log = append(log, failure("203.0.113.9", at(3))) // a mail program with an old password goes on
+	m.read(at(3), log)
+	if _, err := m.at(at(3)).Admit(peers); err != nil {
+		t.Error(err)
+	}
+	for _, c := range m.state().Clients {
+		if c.Prefix.String() == "203.0.113.9/32" && (c.Failures > 0 || len(c.Hits) > 0) {
+			t.Errorf("%d failures and %d hits are left", c.Failures, len(c.Hits))
+		}
+	}
 }
 
 func TestUnbanOfAnAddressLiftsWhateverCoversIt(t *testing.T) {
