@@ -1,8 +1,8 @@
 package pass_test
 
 import (
-	"slices"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"smtpban/internal/ban"

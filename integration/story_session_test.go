@@ -1,0 +1,44 @@
+package integration
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// loggedIn has the unit, in its sandbox, find out that a banned client is logged
+// in by SSH. There is no sshd here: logind is told what pam_systemd(8) would tell
+// it after a login, and writes the session's file itself.
+func (s *story) loggedIn(t *testing.T) {
+	admin := netip.MustParseAddr("198.51.100.77")
+	prefix := prefixOf(admin.String())
+	s.run(t, "smtpban", "ban", admin.String())
+	s.net.checkDoors(t, []netip.Addr{admin}, nil)
+
+	s.run(t, "systemctl", "mask", "--runtime", "--quiet", "user@0.service") // it wants libpam-systemd
+	s.run(t, "systemd-run", "--quiet", "--unit=login", "sleep", "infinity")
+	leader := strings.TrimSpace(s.run(t, "systemctl", "show", "-P", "MainPID", "login.service"))
+	s.run(t, "busctl", "call", "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager",
+		"CreateSession", "uusssssussbssa(sv)", "0", leader, "sshd", "tty", "user", "", "", "0", "", "", "true", "", admin.String(), "0")
+	s.run(t, "systemctl", "start", "smtpban-block.service")
+	if slices.Contains(routes(t, s.system), prefix) {
+		t.Fatalf("%s is still blocked; its session:\n%s", prefix, s.run(t, "find", "/run/systemd/sessions", "-type", "f", "-exec", "cat", "{}", "+"))
+	}
+	s.net.checkDoors(t, nil, []netip.Addr{admin})
+	s.run(t, "journalctl", "--sync")
+	if told := s.run(t, "journalctl", "-q", "-o", "cat", "-u", "smtpban-block.service"); !strings.Contains(told, "unbanned "+prefix+": an SSH session of it is authenticated\n") {
+		t.Fatalf("the journal does not say why %s was unbanned:\n%s", prefix, lastLines(told, 20))
+	}
+
+	s.run(t, "systemctl", "start", "smtpban-block.service") // reads of the visit just made
+	before := storeFiles(t, s.system)
+	s.run(t, "systemctl", "start", "smtpban-block.service")
+	same(t, "store after a run with a session and no ban", before, storeFiles(t, s.system))
+	s.run(t, "kill", leader)
+	s.run(t, "sh", "-c", `until [ -z "$(loginctl list-sessions --no-legend)" ]; do sleep .1; done`)
+	s.run(t, "smtpban", "block")
+	if slices.Contains(routes(t, s.system), prefix) {
+		t.Fatalf("%s is blocked again after the logout", prefix)
+	}
+}
