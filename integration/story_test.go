@@ -68,6 +68,7 @@ func tell(t *testing.T, suite string) {
 		{"after a reboot the banned get not one connection", s.reboot},
 		{"the report names everybody with the right state", s.reported},
 		{"unban opens the door", s.unbanned},
+		{"whom another instance of Postfix trusts is let in", s.secondInstance},
 		{"who is logged in by SSH is let in again", s.loggedIn},
 		{"bans run out", s.expired},
 		{"a lost store is made again from the journal of all boots", s.rebuilt},

@@ -32,7 +32,7 @@ func (s Sources) Protected() []ban.Protected {
 	}
 	for _, p := range s.Addresses {
 		add("own address", netip.PrefixFrom(p.Addr(), p.Addr().BitLen()))
-		if s.Postfix.TrustsLinks() {
+		if s.Postfix.OwnNetworks {
 			add("in Postfix's mynetworks", p.Masked())
 		}
 	}

@@ -62,17 +62,19 @@ func TestSetHoldsAllSourcesWithTheirReason(t *testing.T) {
 
 func TestOwnNetworkIsTrustedOnlyWherePostfixDoes(t *testing.T) {
 	for _, tc := range []struct {
-		postfix Postfix
-		want    bool
+		output string
+		want   bool
 	}{
-		{Postfix{NetworksStyle: "host"}, false},
-		{Postfix{NetworksStyle: "subnet"}, true},
-		{Postfix{NetworksStyle: "class"}, true},
-		{Postfix{NetworksStyle: "subnet", MyNetworks: prefixes("127.0.0.0/8")}, false},
+		{"mynetworks_style = host\n", false},
+		{"mynetworks_style = subnet\n", true},
+		{"mynetworks_style = class\n", true},
+		{"mynetworks = 127.0.0.0/8\nmynetworks_style = subnet\n", false},
 	} {
-		set := ban.NewNeverBan(Sources{Addresses: prefixes("192.0.2.10/24"), Postfix: tc.postfix}.Protected(), nil)
+		var p Postfix
+		p.read(tc.output, "")
+		set := ban.NewNeverBan(Sources{Addresses: prefixes("192.0.2.10/24"), Postfix: p}.Protected(), nil)
 		if _, got := set.Overlapping(netip.MustParsePrefix("192.0.2.77/32")); got != tc.want {
-			t.Errorf("%+v: neighbour protected: %v, want %v", tc.postfix, got, tc.want)
+			t.Errorf("%q: neighbour protected: %v, want %v", tc.output, got, tc.want)
 		}
 	}
 }
@@ -99,11 +101,11 @@ func TestPostconfIsReadAsFarAsItCanBe(t *testing.T) {
 	}
 	file := write("networks", "# the office\n203.0.113.0/26 , 203.0.113.64\n")
 	table := write("networks.cidr", "# branches\n203.0.113.128/26 OK\n!203.0.113.192/26 OK\n")
-	got := parsePostconf("mynetworks = 127.0.0.0/8, [::1]/128 192.0.2.7/24 " + file + " cidr:" + table + " hash:/etc/postfix/n !192.0.2.9 /no/such/file\n" +
-		"mail_owner = postfix\nmynetworks_style = host\nproxy_interfaces = 198.51.100.1, mx.example.test\nrelayhost = [2001:db8::25]:587\n")
+	var got Postfix
+	got.read("mynetworks = 127.0.0.0/8, [::1]/128 192.0.2.7/24 "+file+" cidr:"+table+" hash:/etc/postfix/n !192.0.2.9 /no/such/file\n"+
+		"mail_owner = postfix\nmynetworks_style = host\nproxy_interfaces = 198.51.100.1, mx.example.test\nrelayhost = [2001:db8::25]:587\n", "")
 	want := Postfix{
 		MailOwner:       "postfix",
-		NetworksStyle:   "host",
 		MyNetworks:      prefixes("127.0.0.0/8", "::1/128", "192.0.2.0/24", "203.0.113.0/26", "203.0.113.64/32", "203.0.113.128/26"),
 		ProxyInterfaces: addrs("198.51.100.1"),
 		RelayHost:       addrs("2001:db8::25"),
@@ -122,7 +124,8 @@ func TestFileThatNamesItselfEnds(t *testing.T) {
 	if err := os.WriteFile(path, []byte("192.0.2.0/24 "+path+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got := parsePostconf("mynetworks = " + path + "\n")
+	var got Postfix
+	got.read("mynetworks = "+path+"\n", "")
 	if len(got.MyNetworks) == 0 || len(got.Unread) != 1 {
 		t.Errorf("got %+v, want the network and the file as unread", got)
 	}

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,80 +10,116 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
 
-// mainCF is where postconf reads Postfix's settings.
-const mainCF = "/etc/postfix/main.cf"
+// mainDirectory is where postconf reads the settings of Postfix's first instance.
+const mainDirectory = "/etc/postfix"
 
-// Postfix is what its own settings say about whom to trust. The zero value
-// stands for a machine without Postfix.
+// Postfix is what its own settings say about whom to trust, those of all its
+// instances together (postmulti(1)). The zero value stands for a machine without
+// Postfix.
 type Postfix struct {
-	MailOwner       string         // the user whose entries count
+	MailOwner       string         // the user whose entries count, of the first instance
 	MyNetworks      []netip.Prefix // as configured
-	NetworksStyle   string
+	OwnNetworks     bool           // trusted too are those the machine is on
 	ProxyInterfaces []netip.Addr
 	RelayHost       []netip.Addr // if given as an address
 	Unread          []string     // parts that can't be read without Postfix itself
 }
 
-// TrustsLinks reports whether Postfix takes the networks that the machine is on
-// for its own, because mynetworks does not say otherwise. The class style, which
-// no one has used in this century, is taken for the subnet one.
-func (p Postfix) TrustsLinks() bool {
-	return len(p.MyNetworks) == 0 && (p.NetworksStyle == "subnet" || p.NetworksStyle == "class")
+// answers is what postconf once said, about each instance, the first one first.
+type answers struct {
+	Instances []answer `json:"instances"`
 }
 
 // answer is what postconf once said, and about which main.cf.
 type answer struct {
-	Inode   uint64 `json:"inode"`
-	Size    int64  `json:"size"`
-	ModTime int64  `json:"mtime"` // nanoseconds
-	Output  string `json:"output"`
+	Directory string `json:"directory"`
+	Inode     uint64 `json:"inode"`
+	Size      int64  `json:"size"`
+	ModTime   int64  `json:"mtime"` // nanoseconds
+	Output    string `json:"output"`
 }
 
-// ReadPostfix returns Postfix's settings as postconf(1) tells them, and what
-// stands in the files that mynetworks names. Asking postconf takes some
-// milliseconds, so it is done only if main.cf has changed since the answer in
-// cache, which is opaque to the caller. A new answer is returned as fresh, nil
-// if the old one still holds. With an error comes the old answer.
+// ReadPostfix returns the settings of Postfix's instances as postconf(1) tells
+// them, and what stands in the files that mynetworks names. Asking postconf takes
+// some milliseconds, so it is done only for a main.cf that has changed since the
+// answer in cache, which is opaque to the caller. A new answer is returned as
+// fresh, nil if the old one still holds. With an error come the old answers where
+// there is no new one.
 func ReadPostfix(cache []byte) (p Postfix, fresh []byte, err error) {
-	var old answer
+	return readPostfix(mainDirectory, cache, postconf)
+}
+
+func readPostfix(directory string, cache []byte, ask func(args ...string) (string, error)) (p Postfix, fresh []byte, err error) {
+	var old, now answers
 	if cache != nil {
 		if err := json.Unmarshal(cache, &old); err != nil {
 			return Postfix{}, nil, fmt.Errorf("postconf's last answer: %w", err)
 		}
 	}
-	info, err := os.Stat(mainCF)
+	first, err := old.renew(directory, ask)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Postfix{}, nil, nil
 	}
-	if err != nil {
-		return parsePostconf(old.Output), nil, fmt.Errorf("looking for Postfix's settings: %w", err)
+	now.Instances = append(now.Instances, first)
+	errs := []error{err}
+	p.read(first.Output, "")
+	for _, directory := range instances(first.Output) {
+		other, err := old.renew(directory, ask)
+		if errors.Is(err, fs.ErrNotExist) { // listed, but not there
+			continue
+		}
+		now.Instances = append(now.Instances, other)
+		errs = append(errs, err)
+		p.read(other.Output, directory+": ")
 	}
-	now := answer{Inode: info.Sys().(*syscall.Stat_t).Ino, Size: info.Size(), ModTime: info.ModTime().UnixNano(), Output: old.Output}
-	if now == old {
-		return parsePostconf(old.Output), nil, nil
-	}
-	if now.Output, err = askPostconf(); err != nil {
-		return parsePostconf(old.Output), nil, fmt.Errorf("asking postconf for Postfix's settings: %w", err)
+	if err := errors.Join(errs...); err != nil || slices.Equal(now.Instances, old.Instances) {
+		return p, nil, err
 	}
 	fresh, err = json.Marshal(now)
-	return parsePostconf(now.Output), fresh, err
+	return p, fresh, err
+}
+
+// renew returns the answer about the instance with its settings in this
+// directory, after asking again if its main.cf has changed. With an error comes
+// the old answer.
+func (old answers) renew(directory string, ask func(args ...string) (string, error)) (answer, error) {
+	last := answer{Directory: directory}
+	if i := slices.IndexFunc(old.Instances, func(a answer) bool { return a.Directory == directory }); i >= 0 {
+		last = old.Instances[i]
+	}
+	info, err := os.Stat(filepath.Join(directory, "main.cf"))
+	if err != nil {
+		return last, fmt.Errorf("looking for Postfix's settings: %w", err)
+	}
+	now := answer{directory, info.Sys().(*syscall.Stat_t).Ino, info.Size(), info.ModTime().UnixNano(), last.Output}
+	if now == last {
+		return last, nil
+	}
+	if now.Output, err = askPostconf(directory, ask); err != nil {
+		return last, fmt.Errorf("asking postconf for Postfix's settings: %w", err)
+	}
+	return now, nil
 }
 
 // askPostconf asks for mynetworks only as main.cf gives it (-n). Its default is
 // made out of the addresses that postconf sees, and inside the unit's sandbox it
 // sees none: there mynetworks_style has to tell.
-func askPostconf() (string, error) {
-	given, err := postconf("-x", "-n", "mynetworks")
+func askPostconf(directory string, ask func(args ...string) (string, error)) (string, error) {
+	given, err := ask("-c", directory, "-x", "-n", "mynetworks")
 	if err != nil {
 		return "", err
 	}
-	others, err := postconf("-x", "mail_owner", "mynetworks_style", "proxy_interfaces", "relayhost")
+	others, err := ask("-c", directory, "-x", "mail_owner", "mynetworks_style", "proxy_interfaces", "relayhost", instanceDirectories)
 	return given + others, err
 }
+
+// instanceDirectories is the setting of the first instance that lists the others.
+const instanceDirectories = "multi_instance_directories"
 
 func postconf(args ...string) (string, error) {
 	output, err := exec.Command("postconf", args...).Output()
@@ -93,36 +130,52 @@ func postconf(args ...string) (string, error) {
 	return string(output), err
 }
 
-// parsePostconf reads postconf's "name = value" lines.
-func parsePostconf(output string) Postfix {
-	var p Postfix
+// settings are postconf's "name = value" lines.
+func settings(output string) map[string]string {
+	values := map[string]string{}
 	for line := range strings.Lines(output) {
 		name, value, _ := strings.Cut(line, "=")
-		value = strings.TrimSpace(value)
-		switch strings.TrimSpace(name) {
-		case "mail_owner":
-			p.MailOwner = value
-		case "mynetworks":
-			p.readNetworks(value, 0)
-		case "mynetworks_style":
-			p.NetworksStyle = value
-		case "proxy_interfaces":
-			for _, word := range words(value) {
-				if a, ok := parseHost(word); ok {
-					p.ProxyInterfaces = append(p.ProxyInterfaces, a)
-				} else {
-					p.Unread = append(p.Unread, "proxy_interfaces: "+word)
-				}
-			}
-		case "relayhost":
-			if a, ok := parseHost(value); ok {
-				p.RelayHost = append(p.RelayHost, a)
-			} else if value != "" {
-				p.Unread = append(p.Unread, "relayhost: "+value)
-			}
+		values[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
+	return values
+}
+
+// instances returns where the settings of the other instances are, whether they
+// are enabled or not.
+func instances(output string) []string { return words(settings(output)[instanceDirectories]) }
+
+// read adds what postconf said about one instance. What can't be read is noted
+// with where in front.
+func (p *Postfix) read(output, where string) {
+	var i Postfix
+	values := settings(output)
+	i.readNetworks(values["mynetworks"], 0)
+	// The class style, which no one has used in this century, is taken for the
+	// subnet one.
+	style := values["mynetworks_style"]
+	i.OwnNetworks = len(i.MyNetworks) == 0 && (style == "subnet" || style == "class")
+	for _, word := range words(values["proxy_interfaces"]) {
+		if a, ok := parseHost(word); ok {
+			i.ProxyInterfaces = append(i.ProxyInterfaces, a)
+		} else {
+			i.Unread = append(i.Unread, "proxy_interfaces: "+word)
 		}
 	}
-	return p
+	if relay := values["relayhost"]; relay != "" {
+		if a, ok := parseHost(relay); ok {
+			i.RelayHost = append(i.RelayHost, a)
+		} else {
+			i.Unread = append(i.Unread, "relayhost: "+relay)
+		}
+	}
+	p.MailOwner = cmp.Or(p.MailOwner, values["mail_owner"])
+	p.MyNetworks = append(p.MyNetworks, i.MyNetworks...)
+	p.OwnNetworks = p.OwnNetworks || i.OwnNetworks
+	p.ProxyInterfaces = append(p.ProxyInterfaces, i.ProxyInterfaces...)
+	p.RelayHost = append(p.RelayHost, i.RelayHost...)
+	for _, unread := range i.Unread {
+		p.Unread = append(p.Unread, where+unread)
+	}
 }
 
 // maxNesting bounds files that name each other.

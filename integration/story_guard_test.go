@@ -42,3 +42,19 @@ func (s *story) loggedIn(t *testing.T) {
 		t.Fatalf("%s is blocked again after the logout", prefix)
 	}
 }
+
+// secondInstance gives Postfix another instance, which trusts a banned client. It
+// is the unit that asks postconf, in its sandbox.
+func (s *story) secondInstance(t *testing.T) {
+	partner := netip.MustParseAddr("198.51.100.88")
+	s.run(t, "smtpban", "ban", partner.String())
+	s.net.checkDoors(t, []netip.Addr{partner}, nil)
+	s.write(t, "etc/postfix-partner/main.cf", "mynetworks = "+partner.String()+"\n")
+	s.run(t, "postconf", "-e", "multi_instance_directories = /etc/postfix-partner")
+	s.run(t, "systemctl", "start", "smtpban-block.service")
+	s.net.checkDoors(t, nil, []netip.Addr{partner})
+	s.run(t, "postconf", "-X", "multi_instance_directories")
+	s.run(t, "systemctl", "start", "smtpban-block.service")
+	s.net.checkDoors(t, []netip.Addr{partner}, nil)
+	s.run(t, "smtpban", "unban", partner.String())
+}
