@@ -16,6 +16,7 @@ import (
 
 func newBanCommand(a *app) *cobra.Command {
 	var length, reason string
+	var force bool
 	cmd := &cobra.Command{
 		Use:   "ban PREFIX...",
 		Short: "Ban a client or network by hand",
@@ -23,10 +24,11 @@ func newBanCommand(a *app) *cobra.Command {
 			"its client: an IPv6 address for its whole network. A ban in force is prolonged,\n" +
 			"never shortened.",
 		Args: banArgs,
-		RunE: func(_ *cobra.Command, args []string) error { return a.ban(args, length, reason) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.ban(args, length, reason, force) },
 	}
 	cmd.Flags().StringVar(&length, "for", "", "how long, a time `SPAN` such as 2w or infinity (default bantime)")
 	cmd.Flags().StringVar(&reason, "reason", "", "remember `TEXT` with the ban")
+	cmd.Flags().BoolVar(&force, "force", false, "where somebody in it is protected, ban the rest")
 	a.addWriteFlags(cmd)
 	return cmd
 }
@@ -48,7 +50,7 @@ func banArgs(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-func (a *app) ban(args []string, length, reason string) error {
+func (a *app) ban(args []string, length, reason string, force bool) error {
 	span, err := banLength(length)
 	if err != nil {
 		return err
@@ -57,7 +59,7 @@ func (a *app) ban(args []string, length, reason string) error {
 		if span == 0 {
 			span = cfg.Policy.BanTime
 		}
-		prefixes, err := bannable(args, cfg.Policy, k.never)
+		prefixes, err := bannable(args, force, p, k)
 		if err != nil {
 			return err
 		}
@@ -92,8 +94,9 @@ func banLength(length string) (time.Duration, error) {
 	return span, nil
 }
 
-// bannable reads the prefixes to ban, and refuses all if one must not be.
-func bannable(args []string, policy ban.Policy, never ban.NeverBan) ([]netip.Prefix, error) {
+// bannable reads the prefixes to ban, and refuses all if one must not be. With
+// force it goes around the protected.
+func bannable(args []string, force bool, p pass.Pass, k *kernel) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
 	for _, arg := range args {
 		prefix, err := parsePrefix(arg)
@@ -101,12 +104,45 @@ func bannable(args []string, policy ban.Policy, never ban.NeverBan) ([]netip.Pre
 			return nil, err
 		}
 		if !strings.Contains(arg, "/") {
-			prefix = policy.Client(prefix.Addr())
+			prefix = p.Policy.Client(prefix.Addr())
 		}
-		if m, overlaps := never.Overlapping(prefix); overlaps {
-			return nil, fmt.Errorf("%s must not be banned: it overlaps %s (%s)", prefix, m.Prefix, m.Reason)
+		var offenders []ban.Offender
+		if k.never.AsksForOffenders(prefix) {
+			if offenders, err = p.Offenders(prefix); err != nil {
+				return nil, err
+			}
 		}
-		prefixes = append(prefixes, prefix)
+		rest := k.never.Without(prefix, offenders)
+		if err := k.refuse(prefix, rest, offenders, force); err != nil {
+			return nil, err
+		}
+		prefixes = append(prefixes, rest...)
 	}
 	return prefixes, nil
+}
+
+// refuse says why the prefix must not be banned, of which rest is not protected.
+// Since the protected are spared at every run, force can't ban them; but it can ban
+// the rest, unless this machine itself needs somebody in the prefix: then it is
+// its own network or its provider's.
+func (k *kernel) refuse(prefix netip.Prefix, rest []netip.Prefix, offenders []ban.Offender, force bool) error {
+	m, needed := k.needed.Overlapping(prefix)
+	hint := ""
+	if !needed {
+		var spares bool
+		if m, spares = k.never.Spares(prefix, offenders); !spares {
+			return nil
+		}
+		switch {
+		case len(rest) > maxLines:
+			hint = fmt.Sprintf("; the rest would be %d prefixes, and --force bans up to %d", len(rest), maxLines)
+		case len(rest) > 0 && force:
+			return nil
+		case len(rest) > 0:
+			hint = "; --force bans the rest of it"
+		case force:
+			hint = ", and --force bans only what is not protected"
+		}
+	}
+	return fmt.Errorf("%s must not be banned: it overlaps %s (%s)%s", prefix, m.Prefix, m.Reason, hint)
 }

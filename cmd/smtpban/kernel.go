@@ -25,6 +25,7 @@ type kernel struct {
 	postfix guard.Postfix
 	fresh   []byte // postconf's answer, if it is newer than the one in the state
 	never   ban.NeverBan
+	needed  ban.NeverBan // by the machine itself
 	peers   []netip.Addr // of SSH sessions; no later run is to know them
 	machine              // as it is now
 	last    machine
@@ -83,7 +84,9 @@ func (k *kernel) guard(cfg config.Config, s *store.Store, log *logger) error {
 		return err
 	}
 	k.Protected = sources.Protected()
-	sources.SSHPeers = k.peers
+	sources.IgnoreIP = nil
+	k.needed = ban.NewNeverBan(sources.Protected(), nil)
+	sources.IgnoreIP, sources.SSHPeers = cfg.Policy.IgnoreIP, k.peers
 	k.never = ban.NewNeverBan(sources.Protected(), k.Names)
 	return nil
 }

@@ -156,6 +156,23 @@ func (n NeverBan) Targets(prefix netip.Prefix, offenders []Offender) []netip.Pre
 	return targets
 }
 
+// Without returns what is left of the prefix without the protected, in as few
+// prefixes as will do.
+func (n NeverBan) Without(prefix netip.Prefix, offenders []Offender) []netip.Prefix {
+	if _, spares := n.Spares(prefix, offenders); !spares {
+		return []netip.Prefix{prefix}
+	}
+	if _, all := n.Protects(prefix); all || prefix.IsSingleIP() {
+		return nil
+	}
+	bits := prefix.Bits()
+	upper := prefix.Addr().AsSlice()
+	upper[bits/8] |= 0x80 >> (bits % 8)
+	middle, _ := netip.AddrFromSlice(upper)
+	return append(n.Without(netip.PrefixFrom(prefix.Addr(), bits+1), offenders),
+		n.Without(netip.PrefixFrom(middle, bits+1), offenders)...)
+}
+
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 // ComparePrefix orders prefixes by family, address and length.

@@ -80,6 +80,32 @@ func TestVerifiedNameProtectsWhoBearsIt(t *testing.T) {
 	}
 }
 
+func TestWithoutTheProtectedIsAllTheRest(t *testing.T) {
+	never := NewNeverBan([]Protected{
+		{netip.MustParsePrefix("198.51.100.9/32"), "in ignoreip"},
+		{netip.MustParsePrefix("198.51.100.128/25"), "in ignoreip"},
+		{netip.MustParsePrefix("2001:db8::1/128"), "peer of an SSH session"},
+	}, []string{".example.org"})
+	offenders := []Offender{{netip.MustParseAddr("198.51.101.0"), "mx.example.org"}, {netip.MustParseAddr("198.51.102.0"), ""}}
+	for prefix, want := range map[string][]netip.Prefix{
+		"203.0.113.0/24":    prefixes("203.0.113.0/24"),
+		"198.51.100.9/32":   nil,
+		"198.51.100.192/26": nil,
+		"198.51.100.0/24": prefixes("198.51.100.0/29", "198.51.100.8/32", "198.51.100.10/31", "198.51.100.12/30",
+			"198.51.100.16/28", "198.51.100.32/27", "198.51.100.64/26"),
+		"198.51.101.0/30": prefixes("198.51.101.1/32", "198.51.101.2/31"), // by its name
+		"198.51.102.0/24": prefixes("198.51.102.0/24"),
+		"2001:db8::/126":  prefixes("2001:db8::/128", "2001:db8::2/127"),
+	} {
+		if diff := cmp.Diff(want, never.Without(netip.MustParsePrefix(prefix), offenders), compare); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", prefix, diff)
+		}
+	}
+	if n := len(never.Without(netip.MustParsePrefix("2001:db8::/32"), nil)); n != 96 {
+		t.Errorf("a /32 without one address is %d prefixes, want 96", n)
+	}
+}
+
 func TestEvidenceKeepsOneNameOfEachOtherAddress(t *testing.T) {
 	a, b := netip.MustParseAddr("2001:db8::a"), netip.MustParseAddr("2001:db8::b")
 	e := Evidence{Hits: []Hit{{Event: Event{Address: a}}}}

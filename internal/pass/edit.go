@@ -37,6 +37,35 @@ func (p Pass) Ban(b ban.Ban) (ban.Ban, error) {
 	return b, err
 }
 
+// Offenders returns who is known to have attacked from the prefix.
+func (p Pass) Offenders(prefix netip.Prefix) (offenders []ban.Offender, err error) {
+	err = p.Store.View(func(tx *store.Tx) error {
+		for c, err := range tx.Clients() {
+			if err != nil {
+				return err
+			}
+			if c.Prefix.Overlaps(prefix) {
+				offenders = append(offenders, ban.Offenders(c.Hits)...)
+			}
+		}
+		for b, err := range tx.Bans() {
+			if err != nil {
+				return err
+			}
+			if !b.Prefix.Overlaps(prefix) {
+				continue
+			}
+			evidence, err := tx.Evidence(b.Prefix)
+			if err != nil {
+				return err
+			}
+			offenders = append(offenders, evidence.Offenders()...)
+		}
+		return nil
+	})
+	return offenders, err
+}
+
 // prolong returns what becomes of b where a ban stands on its prefix already.
 func (p Pass) prolong(tx *store.Tx, b ban.Ban) (ban.Ban, error) {
 	old, ok, err := tx.Ban(b.Prefix)

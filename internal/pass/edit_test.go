@@ -94,6 +94,17 @@ func TestBanningAgainAfterTheTimeIsOverStartsAnew(t *testing.T) {
 	check(t, []store.Ended{{Ban: first, At: at(5), How: store.Expired}}, got.Ended)
 }
 
+func TestOffendersOfAPrefixAreThoseOfItsTalliesAndBans(t *testing.T) {
+	m := newMachine(t)
+	m.read(at(0), append(tape{
+		named("a.example.org", "203.0.113.1", 0), named("b.example.org", "198.51.100.1", 0),
+	}, failures("203.0.113.2", 0, 0, 0, 0, 0)...))
+	got, err := m.at(at(0)).Offenders(prefixes("203.0.113.0/24")[0])
+	check(t, nil, err)
+	banned := ban.Offender{Address: netip.MustParseAddr("203.0.113.2")}
+	check(t, []ban.Offender{{Address: netip.MustParseAddr("203.0.113.1"), Name: "a.example.org"}, banned, banned, banned, banned, banned}, got)
+}
+
 func TestWhoIsLoggedInIsNeitherBannedNorHasATally(t *testing.T) {
 	peers := []netip.Addr{netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("192.0.2.1")}
 	m := newMachine(t)
