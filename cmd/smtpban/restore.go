@@ -2,11 +2,9 @@ package main
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/spf13/cobra"
 
-	"smtpban/internal/ban"
 	"smtpban/internal/config"
 )
 
@@ -45,8 +43,7 @@ func (a *app) restore() error {
 		return errors.Join(broken, err)
 	}
 	defer k.close()
-	never := ban.NewNeverBan(slices.Concat(k.Protected, k.last.Protected), slices.Concat(k.Names, k.last.Names))
-	settled, err := p.Settle(never, a.enforcer(k), true)
+	settled, err := p.Settle(k.never.With(k.last.Protected, k.last.Names), a.enforcer(k), true)
 	return errors.Join(broken, err, a.announceSettled(settled, everything))
 }
 

@@ -77,6 +77,11 @@ func NewNeverBan(members []Protected, names []string) NeverBan {
 	return NeverBan{prefixes: disjoint, names: names}
 }
 
+// With returns the set with more members and names.
+func (n NeverBan) With(members []Protected, names []string) NeverBan {
+	return NewNeverBan(slices.Concat(n.prefixes, members), slices.Concat(n.names, names))
+}
+
 // Overlapping returns a member that shares an address with p: the one that holds
 // all of p, or else the first within it.
 func (n NeverBan) Overlapping(p netip.Prefix) (Protected, bool) {
