@@ -106,12 +106,17 @@ func counts(p ban.Policy) bool {
 	return slices.ContainsFunc(ban.Offences(), func(c ban.Class) bool { return slices.Max(everyService(p, c)) > 0 })
 }
 
-// unwise tells of points that will be regretted.
+// unwise tells of what will be regretted.
 func unwise(p ban.Policy) []string {
 	var warnings []string
 	for _, c := range []ban.Class{ban.DNSBL, ban.DNSBLRank} {
 		if slices.Max(everyService(p, c)) > 0 {
 			warnings = append(warnings, fmt.Sprintf("%s has points: when a block list closes or a resolver fails, everybody is listed, and would be banned", c))
+		}
+	}
+	for _, name := range p.IgnoreName {
+		if !strings.Contains(strings.TrimPrefix(name, "."), ".") {
+			warnings = append(warnings, fmt.Sprintf("ignorename has %s: whoever has a name below it, attackers too, is never banned", name))
 		}
 	}
 	return warnings
