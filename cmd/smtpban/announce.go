@@ -117,8 +117,8 @@ func fields(b ban.Ban, id string) map[string]string {
 // about one of the prefixes: it will be the same in every run to come.
 func (a *app) announceSettled(s pass.Settled, about []netip.Prefix) error {
 	a.announceEnded(s.Expired, "its time is over")
-	if s.Added+s.Deleted > 0 && !a.dryRun {
-		a.log.info("%d routes added, %d deleted", s.Added, s.Deleted)
+	if len(s.Added)+s.Deleted > 0 && !a.dryRun {
+		a.log.info("%d routes added, %d deleted", len(s.Added), s.Deleted)
 	}
 	var failed, told []pass.Failure
 	for _, f := range s.Failed {

@@ -94,9 +94,10 @@ func (a *app) read(cfg config.Config, p pass.Pass, k *kernel) (pass.Read, error)
 	return read, errors.Join(err, a.gapError(read.Gaps))
 }
 
-// settle draws the routes after the state, and tells of those that stand against
-// somebody else's where they are about the prefixes.
+// settle draws the routes after the state, tells of those that stand against
+// somebody else's where they are about the prefixes, and ends the connections of
+// the newly blocked.
 func (a *app) settle(p pass.Pass, k *kernel, about ...netip.Prefix) error {
 	settled, err := p.Settle(k.Never, a.enforcer(k), false)
-	return errors.Join(err, a.announceSettled(settled, about))
+	return errors.Join(err, a.announceSettled(settled, about), a.endConnections(k, settled.Added))
 }

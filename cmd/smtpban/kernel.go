@@ -33,6 +33,8 @@ type machine struct {
 	Never ban.NeverBan `json:"never"`
 	Route config.Route `json:"route"`
 	UID   int          `json:"uid"` // whose entries were last read; 0 if none were
+
+	CannotEnd bool `json:"cannot_end"` // connections, and that has been told
 }
 
 // The settings that the commands keep in the state.
@@ -62,7 +64,7 @@ func (k *kernel) guard(cfg config.Config, s *store.Store, log *logger) error {
 	if err != nil {
 		return err
 	}
-	k.last, k.UID = last, last.UID
+	k.last, k.UID, k.CannotEnd = last, last.UID, last.CannotEnd
 	if k.postfix, k.fresh, err = guard.ReadPostfix(cache); err != nil {
 		log.warn("going by Postfix's settings as last seen: %v", err)
 	}

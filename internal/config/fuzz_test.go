@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -59,6 +60,7 @@ func outOfRange(c Config) error {
 		"directory":      c.Journal.Directory == "" || c.Journal.Directory[0] == '/',
 		"protocol":       c.Route.Protocol >= 5 && c.Route.Protocol <= 255 && protocolOwners()[c.Route.Protocol] == "",
 		"table":          c.Route.Table >= 1 && c.Route.Table != 255,
+		"ports":          len(c.Route.EndConnections) <= 100 && !slices.Contains(c.Route.EndConnections, 0),
 	} {
 		if !ok {
 			return fmt.Errorf("%s is out of range in %+v", what, c)

@@ -31,6 +31,7 @@ func setters(c *Config) map[string]setter {
 		"store.path":            absolutePath(&c.Store.Path),
 		"route.protocol":        protocol(&c.Route.Protocol),
 		"route.table":           table(&c.Route.Table),
+		"route.end_connections": ports(&c.Route.EndConnections),
 	}
 }
 

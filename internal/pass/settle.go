@@ -14,10 +14,10 @@ import (
 
 // Settled is what drawing the routes after the state changed.
 type Settled struct {
-	Expired []ban.Ban // bans whose time was over
-	Added   int       // routes
-	Deleted int
-	Failed  []Failure // routes that could not be changed
+	Expired []ban.Ban      // bans whose time was over
+	Added   []netip.Prefix // that got a route
+	Deleted int            // routes
+	Failed  []Failure      // routes that could not be changed
 }
 
 // Failure is a route that could not be added or deleted.
@@ -81,7 +81,7 @@ func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool)
 		case c.Delete:
 			s.Deleted++
 		default:
-			s.Added++
+			s.Added = append(s.Added, c.Prefix)
 		}
 	}
 	return nil
