@@ -44,7 +44,32 @@ func (p Pass) Settle(never ban.NeverBan, enforcer ban.Enforcer, keep bool) (Sett
 	if enforcer == nil {
 		return settled, err
 	}
-	return settled, errors.Join(err, settled.enforce(enforcer, want, keep))
+	err = errors.Join(err, settled.enforce(enforcer, want, keep))
+	if keep {
+		return settled, err
+	}
+	return settled, errors.Join(err, p.noteEnforced(settled.Added))
+}
+
+// noteEnforced remembers since when bans have their routes. One of which only
+// single offenders are blocked is left out: the others may go on.
+func (p Pass) noteEnforced(added []netip.Prefix) error {
+	if len(added) == 0 {
+		return nil
+	}
+	return p.Store.Update(func(tx *store.Tx) error {
+		for _, prefix := range added {
+			if _, ok, err := tx.Ban(prefix); err != nil {
+				return err
+			} else if !ok {
+				continue
+			}
+			if err := tx.PutEnforced(prefix, store.Enforced{Since: p.Now}); err != nil {
+				return err
+			}
+		}
+		return tx.PutLastCommit(p.Now)
+	})
 }
 
 // end moves the bans whose time is over to the history.

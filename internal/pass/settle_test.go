@@ -186,3 +186,55 @@ func TestANarrowedBanFollowsTheOffendersThatComeDuringIt(t *testing.T) {
 	m.settle(at(2), guarded, r)
 	r.check(t, "2001:db8:1:2::a/128", "2001:db8:1:2::b/128", "2001:db8:1:2::c/128")
 }
+
+// enforced returns how the ban on a prefix is enforced.
+func (m *machine) enforced(p string) (x store.Enforced) {
+	m.t.Helper()
+	err := store.New(m.path).View(func(tx *store.Tx) (err error) {
+		x, err = tx.Enforced(netip.MustParsePrefix(p))
+		return err
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return x
+}
+
+func TestFailuresLongAfterABanGotItsRouteAreRemembered(t *testing.T) {
+	const minute = 1.0 / 60
+	m := newMachine(t)
+	log := failures("203.0.113.9", 0, 0, 0, 0, 0)
+	m.read(at(0), log)
+	check(t, store.Enforced{}, m.enforced("203.0.113.9/32"))
+
+	// Only from the moment of the route on, which may come late.
+	log = append(log, failures("203.0.113.9", 0.9)...)
+	m.read(at(1), log)
+	m.settle(at(1), nil, blocking())
+	routed := store.Enforced{Since: at(1)}
+	check(t, routed, m.enforced("203.0.113.9/32"))
+
+	// What smtpd still has to say for a while does not count.
+	log = append(log, failures("203.0.113.9", 1+minute, 1+5*minute)...)
+	m.read(at(1.2), log)
+	check(t, routed, m.enforced("203.0.113.9/32"))
+
+	// The newest failure counts, in whatever order they come.
+	log = append(log, failures("203.0.113.9", 1+6*minute, 4, 3)...)
+	m.read(at(5), log)
+	check(t, store.Enforced{Since: at(1), Late: at(4)}, m.enforced("203.0.113.9/32"))
+	check(t, at(24), m.state().Bans[0].Until)
+
+	// A route that was lost begins anew.
+	m.settle(at(6), nil, blocking())
+	check(t, store.Enforced{Since: at(6)}, m.enforced("203.0.113.9/32"))
+	m.unban(at(7), "203.0.113.9/32")
+	check(t, store.Enforced{}, m.enforced("203.0.113.9/32"))
+}
+
+func TestANarrowedBanIsNotTakenForEnforced(t *testing.T) {
+	m := attacked(t, "2001:db8::a")
+	m.settle(at(1), never("2001:db8::25/128"), blocking())
+	check(t, store.Enforced{}, m.enforced("2001:db8::/64"))
+	check(t, store.Enforced{}, m.enforced("2001:db8::a/128"))
+}
