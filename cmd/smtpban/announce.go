@@ -141,6 +141,14 @@ func (a *app) announceSettled(s pass.Settled, about []netip.Prefix) error {
 	return fmt.Errorf("could not change %d of the routes; the first: %w", len(failed), failed[0].Err)
 }
 
+// tellSurplus tells once that there is no room for all routes.
+func (a *app) tellSurplus(k *kernel, surplus int) {
+	k.Surplus = surplus > 0
+	if k.Surplus && !k.last.Surplus {
+		a.log.warn("%d more prefixes are banned than may have routes: those with the fewest failures have none (max_ipv4, max_ipv6 in [route])", surplus)
+	}
+}
+
 // would puts a verb into the mood of a dry run.
 func (a *app) would(done, todo string) string {
 	if a.dryRun {

@@ -99,5 +99,6 @@ func (a *app) read(cfg config.Config, p pass.Pass, k *kernel) (pass.Read, error)
 // the newly blocked.
 func (a *app) settle(p pass.Pass, k *kernel, about ...netip.Prefix) error {
 	settled, err := p.Settle(k.Never, a.enforcer(k), false)
+	a.tellSurplus(k, settled.Surplus)
 	return errors.Join(err, a.announceSettled(settled, about), a.endConnections(k, settled.Added))
 }

@@ -35,6 +35,7 @@ type machine struct {
 	UID   int          `json:"uid"` // whose entries were last read; 0 if none were
 
 	CannotEnd bool `json:"cannot_end"` // connections, and that has been told
+	Surplus   bool `json:"surplus"`    // more is banned than may have routes, and that has been told
 }
 
 // The settings that the commands keep in the state.

@@ -37,7 +37,7 @@ func (a *app) restore() error {
 		if err != nil || last.Route.Protocol == 0 {
 			return errors.Join(broken, err)
 		}
-		cfg.Route = last.Route
+		cfg.Route, p.Limits = last.Route, limits(last.Route)
 	}
 	k, err := a.openKernel(cfg, p.Store)
 	if err != nil {

@@ -47,6 +47,8 @@ type Route struct {
 	Protocol       int // tells our routes from everyone else's
 	Table          int
 	EndConnections []uint16 // ports of ours to which a banned client's connections are ended
+	MaxIPv4        int      // routes
+	MaxIPv6        int
 }
 
 // Defaults is the configuration of a system without any file.
@@ -54,7 +56,7 @@ func Defaults() Config {
 	return Config{
 		Policy: ban.DefaultPolicy(),
 		Store:  Store{Path: "/var/lib/smtpban/smtpban.db"},
-		Route:  Route{Protocol: 213, Table: 254, EndConnections: []uint16{25, 465, 587}},
+		Route:  Route{Protocol: 213, Table: 254, EndConnections: []uint16{25, 465, 587}, MaxIPv4: 200_000, MaxIPv6: 50_000},
 	}
 }
 

@@ -55,7 +55,7 @@ func TestEmptyFileGivesTheDefaults(t *testing.T) {
 	compare(t, load(t, map[string]string{"smtpban.toml": ""}), Config{
 		Policy: ban.DefaultPolicy(),
 		Store:  Store{Path: "/var/lib/smtpban/smtpban.db"},
-		Route:  Route{Protocol: 213, Table: 254, EndConnections: []uint16{25, 465, 587}},
+		Route:  Route{Protocol: 213, Table: 254, EndConnections: []uint16{25, 465, 587}, MaxIPv4: 200000, MaxIPv6: 50000},
 	})
 }
 
@@ -92,6 +92,8 @@ path = "/srv/smtpban.db"
 protocol = 214
 table = 2147483647
 end_connections = [65535, 1]
+max_ipv4 = 1
+max_ipv6 = 10000000
 `})
 	compare(t, got, Config{
 		Policy: ban.Policy{
@@ -118,7 +120,7 @@ end_connections = [65535, 1]
 		},
 		Journal: Journal{Directory: "/var/log/journal/remote", PostfixUser: "postfix"},
 		Store:   Store{Path: "/srv/smtpban.db"},
-		Route:   Route{Protocol: 214, Table: 2147483647, EndConnections: []uint16{65535, 1}},
+		Route:   Route{Protocol: 214, Table: 2147483647, EndConnections: []uint16{65535, 1}, MaxIPv4: 1, MaxIPv6: 10000000},
 	})
 }
 

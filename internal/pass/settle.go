@@ -17,6 +17,7 @@ type Settled struct {
 	Expired []ban.Ban      // bans whose time was over
 	Added   []netip.Prefix // that got a route
 	Deleted int            // routes
+	Surplus int            // prefixes that get no route because there are too many
 	Failed  []Failure      // routes that could not be changed
 }
 
@@ -34,17 +35,18 @@ type Failure struct {
 // not outlive a full disk.
 func (p Pass) Settle(never ban.NeverBan, enforcer ban.Enforcer, keep bool) (Settled, error) {
 	var settled Settled
-	want, expired, err := p.wanted(never)
+	choice, expired, err := p.wanted(never)
 	if err != nil {
 		return settled, err
 	}
+	settled.Surplus = choice.Surplus()
 	if len(expired) > 0 && !keep {
 		settled.Expired, err = p.end()
 	}
 	if enforcer == nil {
 		return settled, err
 	}
-	err = errors.Join(err, settled.enforce(enforcer, want, keep))
+	err = errors.Join(err, settled.enforce(enforcer, choice.Prefixes(), keep))
 	if keep {
 		return settled, err
 	}
@@ -113,7 +115,8 @@ func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool)
 }
 
 // wanted returns the prefixes to block and the bans whose time is over.
-func (p Pass) wanted(never ban.NeverBan) (want []netip.Prefix, expired []ban.Ban, err error) {
+func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, expired []ban.Ban, err error) {
+	want = ban.NewChoice(p.Limits)
 	err = p.Store.View(func(tx *store.Tx) error {
 		for b, err := range tx.Bans() {
 			if err != nil {
@@ -127,7 +130,9 @@ func (p Pass) wanted(never ban.NeverBan) (want []netip.Prefix, expired []ban.Ban
 			if err != nil {
 				return err
 			}
-			want = append(want, targets...)
+			for _, target := range targets {
+				want.Add(ban.Wanted{Prefix: target, Manual: b.Origin == ban.OriginManual, Failures: b.Failures, Start: b.Start})
+			}
 		}
 		return nil
 	})

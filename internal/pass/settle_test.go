@@ -238,3 +238,27 @@ func TestANarrowedBanIsNotTakenForEnforced(t *testing.T) {
 	check(t, store.Enforced{}, m.enforced("2001:db8::/64"))
 	check(t, store.Enforced{}, m.enforced("2001:db8::a/128"))
 }
+
+func TestOnlySoManyRoutesAreMadeAndTheLeastActiveGoWithout(t *testing.T) {
+	m := newMachine(t)
+	log := append(failures("203.0.113.1", 0, 0, 0, 0, 0), failures("203.0.113.2", 0, 0, 0, 0, 0, 0)...)
+	log = append(log, failures("203.0.113.3", 1, 1, 1, 1, 1)...)
+	log = append(log, failures("2001:db8::1", 1, 1, 1, 1, 1)...)
+	m.read(at(1), log)
+	p := m.at(at(1))
+	p.Limits = ban.Limits{IPv4: 2, IPv6: 1}
+	r := blocking("203.0.113.1/32")
+	for range 2 {
+		settled, err := p.Settle(nil, r, false)
+		check(t, nil, err)
+		check(t, 1, settled.Surplus)
+		r.check(t, "203.0.113.2/32", "203.0.113.3/32", "2001:db8::/64")
+	}
+	check(t, 1, len(r.applied))
+
+	// When one ends, the next one has room.
+	m.unban(at(2), "203.0.113.3/32")
+	settled, err := p.Settle(nil, r, false)
+	check(t, nil, err)
+	check(t, pass.Settled{Added: prefixes("203.0.113.1/32"), Deleted: 1}, settled)
+}

@@ -43,6 +43,7 @@ type jsonReport struct {
 	Clients []jsonClient `json:"clients"`
 	Bans    []jsonBan    `json:"bans"`
 
+	Surplus     int               `json:"surplus"` // prefixes without a route because there are too many
 	Ineffective []jsonIneffective `json:"ineffective"`
 
 	Seen    []jsonSeen  `json:"classes"`
@@ -74,7 +75,7 @@ func WriteBansJSON(w io.Writer, bans []Ban) error { return writeJSON(w, toJSON(b
 // WriteJSON writes the report as a JSON object.
 func (r Report) WriteJSON(w io.Writer) error {
 	out := jsonReport{
-		Until: stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans),
+		Until: stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans), Surplus: r.Surplus,
 		Ineffective: []jsonIneffective{}, Seen: []jsonSeen{}, Unknown: unknownJSON(r.Unknown),
 	}
 	for _, x := range r.Ineffective {

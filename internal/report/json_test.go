@@ -96,6 +96,7 @@ const sampleJSON = `{
       "route": false
     }
   ],
+  "surplus": 0,
   "ineffective": [
     {
       "client": "203.0.113.9",
@@ -164,6 +165,7 @@ func TestJSONListsAreNeverNull(t *testing.T) {
   "until": "2026-11-03T12:00:00.000000Z",
   "clients": [],
   "bans": [],
+  "surplus": 0,
   "ineffective": [],
   "classes": [],
   "unknown": []

@@ -65,6 +65,8 @@ type Report struct {
 	Clients []Client // those with most failures first
 	Bans    []Ban    // in force at Until, in order of the prefix
 
+	Surplus int // prefixes that have no route because there are too many
+
 	// Ineffective are the bans whose clients failed again after Since although
 	// they were blocked: their packets come, or our answers go, another way.
 	Ineffective []Ineffective
@@ -217,6 +219,15 @@ func Targets(bans []Ban) []netip.Prefix {
 		targets = append(targets, b.Targets...)
 	}
 	return targets
+}
+
+// Surplus returns how many of the prefixes to block are beyond the limits.
+func Surplus(bans []Ban, limits ban.Limits) int {
+	choice := ban.NewChoice(limits)
+	for _, target := range Targets(bans) {
+		choice.Add(ban.Wanted{Prefix: target})
+	}
+	return choice.Surplus()
 }
 
 // Enforce records who blocks the targets.

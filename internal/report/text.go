@@ -43,6 +43,11 @@ func (t Text) WriteReport(w io.Writer, r Report) error {
 	if err := t.WriteBans(w, r.Bans); err != nil {
 		return err
 	}
+	if r.Surplus > 0 && t.Legend {
+		if _, err := fmt.Fprintf(w, "\n%d prefixes have no route: there are more than max_ipv4 or max_ipv6 allows.\n", r.Surplus); err != nil {
+			return err
+		}
+	}
 	if len(r.Ineffective) > 0 {
 		if err := t.writeIneffective(w, r.Ineffective); err != nil {
 			return err
