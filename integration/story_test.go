@@ -62,6 +62,7 @@ func tell(t *testing.T, suite string) {
 		{"a user name that imitates a log line bans its sender", s.imitation},
 		{"a local user's forged lines ban nobody", s.forgeries},
 		{"an admin's own route stays and is reported", s.adminRoute},
+		{"a ban ends the guesser's session and nobody else's", s.cutOff},
 		{"the timer bans in the middle of an attack and miscounts nothing", s.timer},
 		{"journald restarts in the middle of an attack and nothing is lost", s.journaldRestart},
 		{"without IPv6 the IPv4 attackers are banned, and with it the others again", s.withoutIPv6},

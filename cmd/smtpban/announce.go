@@ -122,8 +122,8 @@ func fields(b ban.Ban, id string) map[string]string {
 // about one of the prefixes: it will be the same in every run to come.
 func (a *app) announceSettled(s pass.Settled, about []netip.Prefix) error {
 	a.announceEnded(s.Expired, "its time is over")
-	if s.Added+s.Deleted > 0 && !a.dryRun {
-		a.log.info("%d routes added, %d deleted", s.Added, s.Deleted)
+	if len(s.Added)+s.Deleted > 0 && !a.dryRun {
+		a.log.info("%d routes added, %d deleted", len(s.Added), s.Deleted)
 	}
 	var failed, told []pass.Failure
 	for _, f := range s.Failed {
@@ -144,6 +144,14 @@ func (a *app) announceSettled(s pass.Settled, about []netip.Prefix) error {
 		return nil
 	}
 	return fmt.Errorf("could not change %d of the routes; the first: %w", len(failed), failed[0].Err)
+}
+
+// tellSurplus tells once that there is no room for all routes.
+func (a *app) tellSurplus(k *kernel, surplus int) {
+	k.Surplus = surplus > 0
+	if k.Surplus && !k.last.Surplus {
+		a.log.warn("%d more prefixes are banned than may have routes: those with the fewest failures have none (max_ipv4, max_ipv6 in [route])", surplus)
+	}
 }
 
 // would puts a verb into the mood of a dry run.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"smtpban/internal/ban"
 	"smtpban/internal/config"
 	"smtpban/internal/pass"
 	"smtpban/internal/store"
@@ -118,8 +119,10 @@ func (a *app) begin(cfg config.Config) (p pass.Pass, end func(), err error) {
 	// What an admin does to this machine's bans by hand belongs into the log
 	// of it that the units keep.
 	a.log.audit = !a.dryRun && a.statePath == ""
-	return pass.Pass{Store: s, Policy: cfg.Policy, Now: a.now}, end, nil
+	return pass.Pass{Store: s, Policy: cfg.Policy, Limits: limits(cfg.Route), Now: a.now}, end, nil
 }
+
+func limits(r config.Route) ban.Limits { return ban.Limits{IPv4: r.MaxIPv4, IPv6: r.MaxIPv6} }
 
 // elsewhere reports whether this is a dry run over another machine's log, which
 // has nothing to do with the bans and routes of this one.

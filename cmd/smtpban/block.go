@@ -105,10 +105,12 @@ func (a *app) admit(p pass.Pass, k *kernel) error {
 	return err
 }
 
-// settle draws the routes after the state, and tells of those that stand against
-// somebody else's where they are about the prefixes.
+// settle draws the routes after the state, tells of those that stand against
+// somebody else's where they are about the prefixes, and ends the connections of
+// the newly blocked.
 func (a *app) settle(p pass.Pass, k *kernel, about ...netip.Prefix) error {
 	errAdmit := a.admit(p, k)
 	settled, err := p.Settle(k.never, a.enforcer(k), false)
-	return errors.Join(errAdmit, err, a.announceSettled(settled, about))
+	a.tellSurplus(k, settled.Surplus)
+	return errors.Join(errAdmit, err, a.announceSettled(settled, about), a.endConnections(k, settled.Added))
 }

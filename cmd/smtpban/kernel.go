@@ -37,6 +37,9 @@ type machine struct {
 	Names     []string        `json:"names,omitempty"` // ends of names that protect
 	Route     config.Route    `json:"route"`
 	UID       int             `json:"uid"` // whose entries were last read; 0 if none were
+
+	CannotEnd bool `json:"cannot_end"` // connections, and that has been told
+	Surplus   bool `json:"surplus"`    // more is banned than may have routes, and that has been told
 }
 
 // The settings that the commands keep in the state.
@@ -66,7 +69,7 @@ func (k *kernel) guard(cfg config.Config, s *store.Store, log *logger) error {
 	if err != nil {
 		return err
 	}
-	k.last, k.UID = last, last.UID
+	k.last, k.UID, k.CannotEnd = last, last.UID, last.CannotEnd
 	if k.postfix, k.fresh, err = guard.ReadPostfix(cache); err != nil {
 		log.warn("going by Postfix's settings as last seen: %v", err)
 	}

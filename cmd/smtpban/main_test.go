@@ -61,6 +61,9 @@ func (m asRoot) Run() int {
 //	exits STATUS PROGRAM ARG...      run a program that must end with this status
 //	dial N ADDRESS PORT      hold N idle connections from ADDRESS to this PORT until the script ends
 //	export UID MAILLOG FILE          write a maillog of 1 March 2026 as journalctl -o export would, had this user logged it
+//	world PREFIX...                  let connections come from these networks
+//	connect ADDRESS PORT...          connect to these local ports
+//	[!] connected ADDRESS PORT...    check that all (none) of these connections are still open
 //
 // and the condition [journal-remote], for what makes journal files of that.
 func TestScript(t *testing.T) {
@@ -70,12 +73,16 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TZ", "UTC")
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each program ends with a second's sleep
+			env.Values[visitorsKey{}] = newVisitors()
 			return privateMachine(env.T())
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":  exits,
-			"export": export,
-			"dial":   dial,
+			"exits":     exits,
+			"export":    export,
+			"dial":      dial,
+			"world":     world,
+			"connect":   connect,
+			"connected": connected,
 		},
 		Condition: condition,
 	})

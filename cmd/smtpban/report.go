@@ -53,7 +53,7 @@ func (a *app) look(do func(pass.Pass, *kernel) error) error {
 		return err
 	}
 	defer k.close()
-	return do(pass.Pass{Store: s, Policy: cfg.Policy, Now: a.now}, k)
+	return do(pass.Pass{Store: s, Policy: cfg.Policy, Limits: limits(cfg.Route), Now: a.now}, k)
 }
 
 // print is the old script's --print: it reads what is new, keeps nothing, and
@@ -96,6 +96,7 @@ func (a *app) gather(p pass.Pass, k *kernel) (r report.Report, err error) {
 		return report.Report{}, err
 	}
 	r.Enforce(blockers)
+	r.Surplus = report.Surplus(r.Bans, p.Limits)
 	return r, nil
 }
 

@@ -33,10 +33,10 @@ func (a *app) restore() error {
 	defer end()
 	if broken != nil {
 		last, _, err := recall(p.Store)
-		if err != nil || last.Route == (config.Route{}) {
+		if err != nil || last.Route.Protocol == 0 {
 			return errors.Join(broken, err)
 		}
-		cfg.Route = last.Route
+		cfg.Route, p.Limits = last.Route, limits(last.Route)
 	}
 	k, err := a.openKernel(cfg, p.Store)
 	if err != nil {

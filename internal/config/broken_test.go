@@ -24,6 +24,8 @@ func brokenFiles() []struct{ text, want string } {
 		notName     = ` is no host name or end of one, such as "mail.example.com" or ".example.org"`
 		notPrefix   = ` is no address and no prefix, such as "192.0.2.1" or "2001:db8::/32"`
 		absOrLocal  = `must be an absolute path in quotes, or "" for the local journal`
+		ports       = "must be an array of at most 100 ports, such as [25, 587], or [] for none"
+		port        = "must be a whole number from 1 to 65535"
 		userOrUID   = `must be a user name or uid in quotes, or "" for Postfix's mail_owner`
 		taken       = "; taken: 8 gated, 9 ra, 10 mrt, 11 zebra, 12 bird, 13 dnrouted, 14 xorp, 15 ntk, 16 dhcp, 17 mrouted, 18 keepalived, 42 babel, 66 google, 99 openr, 186 bgp, 187 isis, 188 ospf, 189 rip, 190 ripng, 191 nhrp, 192 eigrp, 193 ldp, 194 sharp, 195 pbr, 196 zstatic, 197 openfabric, 198 srte"
 	)
@@ -61,7 +63,7 @@ func brokenFiles() []struct{ text, want string } {
 		{"[policy.sub]\nx = 1", "1:2: policy.sub: " + policyKeys},
 		{"[journal]\npath = '/x'", "2:1: journal.path: unknown key; known in [journal]: directory, postfix_user"},
 		{"[store]\ndirectory = '/x'", "2:1: store.directory: unknown key; known in [store]: path"},
-		{"[route]\nmetric = 1", "2:1: route.metric: unknown key; known in [route]: protocol, table"},
+		{"[route]\nmetric = 1", "2:1: route.metric: unknown key; known in [route]: end_connections, max_ipv4, max_ipv6, protocol, table"},
 		{"policy = 5", "1:1: policy: must be a table, [policy], not 5"},
 		{"policy = []", "1:1: policy: must be a table, [policy], not an array"},
 		{"[[policy]]\nmaxretry = 5", "1:3: policy: must be a single table, not [[policy]]"},
@@ -167,6 +169,14 @@ func brokenFiles() []struct{ text, want string } {
 		{"route.table = 255", "1:15: route.table: must not be 255, the kernel's table local; 254 is main"},
 		{"route.table = 2147483648", "1:15: route.table: must be a whole number from 1 to 2147483647, not 2147483648"},
 		{"route.table = 'main'", "1:15: route.table: must be a whole number from 1 to 2147483647, not 'main'"},
+		{"route.max_ipv4 = 0", "1:18: route.max_ipv4: must be a whole number from 1 to 10000000, not 0"},
+		{"route.max_ipv6 = 10000001", "1:18: route.max_ipv6: must be a whole number from 1 to 10000000, not 10000001"},
+		{"route.end_connections = 25", "1:25: route.end_connections: " + ports + ", not 25"},
+		{"route.end_connections = 'smtp'", "1:25: route.end_connections: " + ports + ", not 'smtp'"},
+		{"route.end_connections = [25, 0]", "1:30: route.end_connections: " + port + ", not 0"},
+		{"route.end_connections = [25,\n  65536]", "2:3: route.end_connections: " + port + ", not 65536"},
+		{"route.end_connections = ['smtp']", "1:26: route.end_connections: " + port + ", not 'smtp'"},
+		{"route.end_connections = [" + strings.Repeat("25, ", 101) + "]", "1:1: route.end_connections: " + ports + ", not 101"},
 	}
 }
 

@@ -41,10 +41,14 @@ type Store struct {
 	Path string // absolute
 }
 
-// Route says how our routes are marked, see rtnetlink(7).
+// Route says how our routes are marked, see rtnetlink(7), and what else a ban
+// does in the kernel.
 type Route struct {
-	Protocol int // tells our routes from everyone else's
-	Table    int
+	Protocol       int // tells our routes from everyone else's
+	Table          int
+	EndConnections []uint16 // ports of ours to which a banned client's connections are ended
+	MaxIPv4        int      // routes
+	MaxIPv6        int
 }
 
 // Defaults is the configuration of a system without any file.
@@ -52,7 +56,7 @@ func Defaults() Config {
 	return Config{
 		Policy: ban.DefaultPolicy(),
 		Store:  Store{Path: "/var/lib/smtpban/smtpban.db"},
-		Route:  Route{Protocol: 213, Table: 254},
+		Route:  Route{Protocol: 213, Table: 254, EndConnections: []uint16{25, 465, 587}, MaxIPv4: 200_000, MaxIPv6: 50_000},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,9 @@ func outOfRange(c Config) error {
 		"directory":      c.Journal.Directory == "" || c.Journal.Directory[0] == '/',
 		"protocol":       c.Route.Protocol >= 5 && c.Route.Protocol <= 255 && protocolOwners()[c.Route.Protocol] == "",
 		"table":          c.Route.Table >= 1 && c.Route.Table != 255,
+		"max_ipv4":       c.Route.MaxIPv4 >= 1 && c.Route.MaxIPv4 <= 10_000_000,
+		"max_ipv6":       c.Route.MaxIPv6 >= 1 && c.Route.MaxIPv6 <= 10_000_000,
+		"ports":          len(c.Route.EndConnections) <= 100 && !slices.Contains(c.Route.EndConnections, 0),
 	} {
 		if !ok {
 			return fmt.Errorf("%s is out of range in %+v", what, c)

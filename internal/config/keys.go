@@ -32,6 +32,9 @@ func setters(c *Config) map[string]setter {
 		"store.path":            absolutePath(&c.Store.Path),
 		"route.protocol":        protocol(&c.Route.Protocol),
 		"route.table":           table(&c.Route.Table),
+		"route.end_connections": ports(&c.Route.EndConnections),
+		"route.max_ipv4":        integer(&c.Route.MaxIPv4, 1, 10_000_000),
+		"route.max_ipv6":        integer(&c.Route.MaxIPv6, 1, 10_000_000),
 	}
 }
 

@@ -55,7 +55,7 @@ func TestEmptyFileGivesTheDefaults(t *testing.T) {
 	compare(t, load(t, map[string]string{"smtpban.toml": ""}), Config{
 		Policy: ban.DefaultPolicy(),
 		Store:  Store{Path: "/var/lib/smtpban/smtpban.db"},
-		Route:  Route{Protocol: 213, Table: 254},
+		Route:  Route{Protocol: 213, Table: 254, EndConnections: []uint16{25, 465, 587}, MaxIPv4: 200000, MaxIPv6: 50000},
 	})
 }
 
@@ -91,6 +91,9 @@ path = "/srv/smtpban.db"
 [route]
 protocol = 214
 table = 2147483647
+end_connections = [65535, 1]
+max_ipv4 = 1
+max_ipv6 = 10000000
 `})
 	compare(t, got, Config{
 		Policy: ban.Policy{
@@ -117,7 +120,7 @@ table = 2147483647
 		},
 		Journal: Journal{Directory: "/var/log/journal/remote", PostfixUser: "postfix"},
 		Store:   Store{Path: "/srv/smtpban.db"},
-		Route:   Route{Protocol: 214, Table: 2147483647},
+		Route:   Route{Protocol: 214, Table: 2147483647, EndConnections: []uint16{65535, 1}, MaxIPv4: 1, MaxIPv6: 10000000},
 	})
 }
 
@@ -125,6 +128,7 @@ func TestDropInsAreReadInOrderOfNameAndTheLastWins(t *testing.T) {
 	want := Defaults()
 	want.Policy.MaxRetry = 3               // 20 wins over 10 and the main file
 	want.Policy.FindTime = 7 * day         // the main file's
+	want.Route.EndConnections = []uint16{} // 20 turns it off, where 10 had a list of its own
 	want.Policy.IgnoreIP = []netip.Prefix{ // all of them
 		netip.MustParsePrefix("192.0.2.1/32"),
 		netip.MustParsePrefix("192.0.2.2/32"),
@@ -137,8 +141,8 @@ func TestDropInsAreReadInOrderOfNameAndTheLastWins(t *testing.T) {
 	compare(t, load(t, map[string]string{
 		"smtpban.toml": "policy.maxretry = 9\npolicy.findtime = '7d'\npolicy.ignoreip = ['192.0.2.1']\n" +
 			"service.submission.classes.sasl-auth = 4\nservice.smtps.classes.sasl-auth = 1",
-		"smtpban.d/20-last.toml":    "policy.maxretry = 3\npolicy.ignoreip = ['192.0.2.3']\npolicy.ignorename = ['.Example.ORG']",
-		"smtpban.d/10-first.toml":   "policy.maxretry = 7\npolicy.ignoreip = ['192.0.2.2']\npolicy.ignorename = ['mail.example.com']\nclasses.sasl-auth = 2\nservice.submission.classes.sasl-auth = 5",
+		"smtpban.d/20-last.toml":    "policy.maxretry = 3\npolicy.ignoreip = ['192.0.2.3']\npolicy.ignorename = ['.Example.ORG']\nroute.end_connections = []",
+		"smtpban.d/10-first.toml":   "policy.maxretry = 7\npolicy.ignoreip = ['192.0.2.2']\npolicy.ignorename = ['mail.example.com']\nclasses.sasl-auth = 2\nservice.submission.classes.sasl-auth = 5\nroute.end_connections = [2525]",
 		"smtpban.d/30-masked.toml":  "",
 		"smtpban.d/.#20-last.toml":  "not read",
 		"smtpban.d/README":          "not read",
@@ -159,6 +163,7 @@ func TestAllowedExtremesAreRead(t *testing.T) {
 		"classes.sasl-auth = 0", "classes.sasl-auth = 1000",
 		"journal.directory = ''", "journal.postfix_user = ''", "journal.postfix_user = '4294967295'",
 		"route.protocol = 5", "route.protocol = 255", "route.table = 1", "route.table = 256",
+		"route.end_connections = []", "route.end_connections = [" + strings.Repeat("65535, ", 99) + "1]",
 		"[policy]\n[classes]\n[service]\n[service.x]\n[service.x.classes]\n[journal]\n[store]\n[route]",
 		"policy = {}", "# nothing\r\n\r\n[policy]\r\nmaxretry = 5\r\n",
 	} {

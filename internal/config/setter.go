@@ -210,6 +210,32 @@ func table(target *int) setter {
 	}
 }
 
+// ports takes an array of TCP ports, which replaces an earlier one.
+func ports(target *[]uint16) setter {
+	const (
+		most = 100
+		want = "must be an array of at most 100 ports, such as [25, 587], or [] for none"
+	)
+	return func(v value) error {
+		if _, ok := v.data.([]any); !ok {
+			return v.errorf("%s, not %s", want, v.text)
+		}
+		if len(v.elements) > most {
+			return v.errorf("%s, not %d", want, len(v.elements))
+		}
+		all := make([]uint16, len(v.elements))
+		for i, element := range v.elements {
+			var port int
+			if err := integer(&port, 1, math.MaxUint16)(element); err != nil {
+				return err
+			}
+			all[i] = uint16(port)
+		}
+		*target = all
+		return nil
+	}
+}
+
 // protocol takes a route protocol that is not the mark of the kernel, the admin
 // or a routing daemon: we delete routes by it.
 func protocol(target *int) setter {

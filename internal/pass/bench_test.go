@@ -26,7 +26,7 @@ func BenchmarkRestore(b *testing.B) {
 	m.update(putBans(manyBans))
 	b.Run("no routes yet", func(b *testing.B) {
 		for b.Loop() {
-			if added := m.settle(at(1), ban.NeverBan{}, blocking()).Added; added != manyBans {
+			if added := len(m.settle(at(1), ban.NeverBan{}, blocking()).Added); added != manyBans {
 				b.Fatalf("%d routes added", added)
 			}
 		}
@@ -35,7 +35,7 @@ func BenchmarkRestore(b *testing.B) {
 		r := blocking()
 		m.settle(at(1), ban.NeverBan{}, r)
 		for b.Loop() {
-			if settled := m.settle(at(1), ban.NeverBan{}, r); settled.Added+settled.Deleted > 0 {
+			if settled := m.settle(at(1), ban.NeverBan{}, r); len(settled.Added)+settled.Deleted > 0 {
 				b.Fatalf("%+v", settled)
 			}
 		}

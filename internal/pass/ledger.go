@@ -26,9 +26,15 @@ type ledger struct {
 type sentence struct {
 	ban.Ban
 	evidence ban.Evidence // of a single address only while the ban is new
+	enforced store.Enforced
 	isNew    bool
 	changed  bool
+	late     bool // enforced changed
 }
+
+// latency is how long after a client was blocked failures of it may still be
+// logged: an smtpd that it left behind gives up after smtpd_timeout.
+const latency = 5 * time.Minute
 
 func openLedger(policy ban.Policy, tx *store.Tx) (*ledger, error) {
 	pardons, err := tx.Pardons()
@@ -93,6 +99,9 @@ func (l *ledger) within(prefix netip.Prefix, e ban.Event) error {
 	if !prefix.IsSingleIP() {
 		s.evidence.Add(ban.Offender{Address: e.Address, Name: e.Name})
 	}
+	if since := s.enforced.Since; !since.IsZero() && e.Time.Sub(since) > latency && e.Time.After(s.enforced.Late) {
+		s.enforced.Late, s.late = e.Time, true
+	}
 	return nil
 }
 
@@ -106,6 +115,9 @@ func (l *ledger) current(prefix netip.Prefix) (*sentence, error) {
 		return nil, err
 	}
 	s := &sentence{Ban: b}
+	if s.enforced, err = l.tx.Enforced(prefix); err != nil {
+		return nil, err
+	}
 	if !prefix.IsSingleIP() {
 		if s.evidence, err = l.tx.Evidence(prefix); err != nil {
 			return nil, err
@@ -151,6 +163,11 @@ func (l *ledger) write(now time.Time) (bans []ban.Ban, err error) {
 		}
 		if s.isNew || !prefix.IsSingleIP() {
 			if err := l.tx.PutEvidence(prefix, s.evidence); err != nil {
+				return nil, err
+			}
+		}
+		if s.late {
+			if err := l.tx.PutEnforced(prefix, s.enforced); err != nil {
 				return nil, err
 			}
 		}

@@ -39,6 +39,7 @@ type Read struct {
 type Pass struct {
 	Store  *store.Store
 	Policy ban.Policy
+	Limits ban.Limits // of the routes
 	Now    time.Time
 }
 

@@ -14,10 +14,11 @@ import (
 
 // Settled is what drawing the routes after the state changed.
 type Settled struct {
-	Expired []ban.Ban // bans whose time was over
-	Added   int       // routes
-	Deleted int
-	Failed  []Failure // routes that could not be changed
+	Expired []ban.Ban      // bans whose time was over
+	Added   []netip.Prefix // that got a route
+	Deleted int            // routes
+	Surplus int            // prefixes that get no route because there are too many
+	Failed  []Failure      // routes that could not be changed
 }
 
 // Failure is a route that could not be added or deleted.
@@ -34,17 +35,43 @@ type Failure struct {
 // not outlive a full disk.
 func (p Pass) Settle(never ban.NeverBan, enforcer ban.Enforcer, keep bool) (Settled, error) {
 	var settled Settled
-	want, expired, err := p.wanted(never)
+	choice, expired, err := p.wanted(never)
 	if err != nil {
 		return settled, err
 	}
+	settled.Surplus = choice.Surplus()
 	if len(expired) > 0 && !keep {
 		settled.Expired, err = p.end()
 	}
 	if enforcer == nil {
 		return settled, err
 	}
-	return settled, errors.Join(err, settled.enforce(enforcer, want, keep))
+	err = errors.Join(err, settled.enforce(enforcer, choice.Prefixes(), keep))
+	if keep {
+		return settled, err
+	}
+	return settled, errors.Join(err, p.noteEnforced(settled.Added))
+}
+
+// noteEnforced remembers since when bans have their routes. One of which only
+// single offenders are blocked is left out: the others may go on.
+func (p Pass) noteEnforced(added []netip.Prefix) error {
+	if len(added) == 0 {
+		return nil
+	}
+	return p.Store.Update(func(tx *store.Tx) error {
+		for _, prefix := range added {
+			if _, ok, err := tx.Ban(prefix); err != nil {
+				return err
+			} else if !ok {
+				continue
+			}
+			if err := tx.PutEnforced(prefix, store.Enforced{Since: p.Now}); err != nil {
+				return err
+			}
+		}
+		return tx.PutLastCommit(p.Now)
+	})
 }
 
 // end moves the bans whose time is over to the history.
@@ -81,14 +108,15 @@ func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool)
 		case c.Delete:
 			s.Deleted++
 		default:
-			s.Added++
+			s.Added = append(s.Added, c.Prefix)
 		}
 	}
 	return nil
 }
 
 // wanted returns the prefixes to block and the bans whose time is over.
-func (p Pass) wanted(never ban.NeverBan) (want []netip.Prefix, expired []ban.Ban, err error) {
+func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, expired []ban.Ban, err error) {
+	want = ban.NewChoice(p.Limits)
 	err = p.Store.View(func(tx *store.Tx) error {
 		for b, err := range tx.Bans() {
 			if err != nil {
@@ -102,7 +130,9 @@ func (p Pass) wanted(never ban.NeverBan) (want []netip.Prefix, expired []ban.Ban
 			if err != nil {
 				return err
 			}
-			want = append(want, targets...)
+			for _, target := range targets {
+				want.Add(ban.Wanted{Prefix: target, Manual: b.Origin == ban.OriginManual, Failures: b.Failures, Start: b.Start})
+			}
 		}
 		return nil
 	})

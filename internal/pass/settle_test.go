@@ -36,7 +36,7 @@ func attacked(t testing.TB, addresses ...string) *machine {
 func TestSettleAddsTheMissingAndDeletesTheUnwanted(t *testing.T) {
 	m := attacked(t, "203.0.113.9", "198.51.100.7", "2001:db8::1")
 	r := blocking("198.51.100.7/32", "192.0.2.1/32")
-	check(t, pass.Settled{Added: 2, Deleted: 1}, m.settle(at(1), ban.NeverBan{}, r))
+	check(t, pass.Settled{Added: prefixes("203.0.113.9/32", "2001:db8::/64"), Deleted: 1}, m.settle(at(1), ban.NeverBan{}, r))
 	r.check(t, "203.0.113.9/32", "198.51.100.7/32", "2001:db8::/64")
 	check(t, [][]ban.Change{{
 		{Prefix: netip.MustParsePrefix("203.0.113.9/32")},
@@ -59,7 +59,7 @@ func TestSettlingTwiceChangesNothingTheSecondTime(t *testing.T) {
 func TestSettleEndsABanAtTheMicrosecondItsTimeIsOver(t *testing.T) {
 	m := attacked(t, "203.0.113.9")
 	r := blocking()
-	check(t, pass.Settled{Added: 1}, m.settle(at(24).Add(-time.Microsecond), ban.NeverBan{}, r))
+	check(t, pass.Settled{Added: prefixes("203.0.113.9/32")}, m.settle(at(24).Add(-time.Microsecond), ban.NeverBan{}, r))
 	over := firstBan("203.0.113.9/32", at(0))
 	check(t, pass.Settled{Expired: []ban.Ban{over}, Deleted: 1}, m.settle(at(24), ban.NeverBan{}, r))
 	r.check(t)
@@ -74,7 +74,7 @@ func TestSettleNeverEndsAPermanentBan(t *testing.T) {
 	m.policy.BanTime = ban.Infinity
 	m.read(at(0), failures("203.0.113.9", 0, 0, 0, 0, 0))
 	r := blocking()
-	check(t, pass.Settled{Added: 1}, m.settle(at(1e6), ban.NeverBan{}, r))
+	check(t, pass.Settled{Added: prefixes("203.0.113.9/32")}, m.settle(at(1e6), ban.NeverBan{}, r))
 	r.check(t, "203.0.113.9/32")
 }
 
@@ -85,7 +85,7 @@ func TestSettleWithKeepOnlyAdds(t *testing.T) {
 	r := blocking("203.0.113.9/32", "192.0.2.1/32")
 	settled, err := m.at(at(30)).Settle(ban.NeverBan{}, r, true)
 	check(t, nil, err)
-	check(t, pass.Settled{Added: 1}, settled)
+	check(t, pass.Settled{Added: prefixes("198.51.100.7/32")}, settled)
 	r.check(t, "192.0.2.1/32", "198.51.100.7/32", "203.0.113.9/32")
 	m.checkUntouched(before)
 }
@@ -96,14 +96,14 @@ func TestSettleTellsWhichRoutesFailedAndGoesOn(t *testing.T) {
 	for _, p := range prefixes("203.0.113.2/32", "192.0.2.1/32") {
 		r.broken[p] = errBroken
 	}
-	check(t, pass.Settled{Added: 2, Deleted: 1, Failed: []pass.Failure{
+	check(t, pass.Settled{Added: prefixes("203.0.113.1/32", "203.0.113.3/32"), Deleted: 1, Failed: []pass.Failure{
 		{Change: ban.Change{Prefix: netip.MustParsePrefix("203.0.113.2/32")}, Err: errBroken},
 		{Change: ban.Change{Prefix: netip.MustParsePrefix("192.0.2.1/32"), Delete: true}, Err: errBroken},
 	}}, m.settle(at(1), ban.NeverBan{}, r))
 	r.check(t, "203.0.113.1/32", "203.0.113.3/32", "192.0.2.1/32")
 
 	clear(r.broken)
-	check(t, pass.Settled{Added: 1, Deleted: 1}, m.settle(at(1), ban.NeverBan{}, r))
+	check(t, pass.Settled{Added: prefixes("203.0.113.2/32"), Deleted: 1}, m.settle(at(1), ban.NeverBan{}, r))
 	r.check(t, "203.0.113.1/32", "203.0.113.2/32", "203.0.113.3/32")
 }
 
@@ -153,7 +153,7 @@ func TestProtectingAnAddressLiftsItsRouteAtOnce(t *testing.T) {
 	m.settle(at(1), ban.NeverBan{}, r)
 	check(t, pass.Settled{Deleted: 1}, m.settle(at(1), never("203.0.113.9/32"), r))
 	r.check(t, "198.51.100.7/32")
-	check(t, pass.Settled{Added: 1}, m.settle(at(1), ban.NeverBan{}, r)) // the ban itself still stands
+	check(t, pass.Settled{Added: prefixes("203.0.113.9/32")}, m.settle(at(1), ban.NeverBan{}, r)) // the ban itself still stands
 	r.check(t, "198.51.100.7/32", "203.0.113.9/32")
 }
 
@@ -228,4 +228,80 @@ func TestANarrowedBanFollowsTheOffendersThatComeDuringIt(t *testing.T) {
 	m.read(at(2), log)
 	m.settle(at(2), guarded, r)
 	r.check(t, "2001:db8:1:2::a/128", "2001:db8:1:2::b/128", "2001:db8:1:2::c/128")
+}
+
+// enforced returns how the ban on a prefix is enforced.
+func (m *machine) enforced(p string) (x store.Enforced) {
+	m.t.Helper()
+	err := store.New(m.path).View(func(tx *store.Tx) (err error) {
+		x, err = tx.Enforced(netip.MustParsePrefix(p))
+		return err
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return x
+}
+
+func TestFailuresLongAfterABanGotItsRouteAreRemembered(t *testing.T) {
+	const minute = 1.0 / 60
+	m := newMachine(t)
+	log := failures("203.0.113.9", 0, 0, 0, 0, 0)
+	m.read(at(0), log)
+	check(t, store.Enforced{}, m.enforced("203.0.113.9/32"))
+
+	// Only from the moment of the route on, which may come late.
+	log = append(log, failures("203.0.113.9", 0.9)...)
+	m.read(at(1), log)
+	m.settle(at(1), ban.NeverBan{}, blocking())
+	routed := store.Enforced{Since: at(1)}
+	check(t, routed, m.enforced("203.0.113.9/32"))
+
+	// What smtpd still has to say for a while does not count.
+	log = append(log, failures("203.0.113.9", 1+minute, 1+5*minute)...)
+	m.read(at(1.2), log)
+	check(t, routed, m.enforced("203.0.113.9/32"))
+
+	// The newest failure counts, in whatever order they come.
+	log = append(log, failures("203.0.113.9", 1+6*minute, 4, 3)...)
+	m.read(at(5), log)
+	check(t, store.Enforced{Since: at(1), Late: at(4)}, m.enforced("203.0.113.9/32"))
+	check(t, at(24), m.state().Bans[0].Until)
+
+	// A route that was lost begins anew.
+	m.settle(at(6), ban.NeverBan{}, blocking())
+	check(t, store.Enforced{Since: at(6)}, m.enforced("203.0.113.9/32"))
+	m.unban(at(7), "203.0.113.9/32")
+	check(t, store.Enforced{}, m.enforced("203.0.113.9/32"))
+}
+
+func TestANarrowedBanIsNotTakenForEnforced(t *testing.T) {
+	m := attacked(t, "2001:db8::a")
+	m.settle(at(1), never("2001:db8::25/128"), blocking())
+	check(t, store.Enforced{}, m.enforced("2001:db8::/64"))
+	check(t, store.Enforced{}, m.enforced("2001:db8::a/128"))
+}
+
+func TestOnlySoManyRoutesAreMadeAndTheLeastActiveGoWithout(t *testing.T) {
+	m := newMachine(t)
+	log := append(failures("203.0.113.1", 0, 0, 0, 0, 0), failures("203.0.113.2", 0, 0, 0, 0, 0, 0)...)
+	log = append(log, failures("203.0.113.3", 1, 1, 1, 1, 1)...)
+	log = append(log, failures("2001:db8::1", 1, 1, 1, 1, 1)...)
+	m.read(at(1), log)
+	p := m.at(at(1))
+	p.Limits = ban.Limits{IPv4: 2, IPv6: 1}
+	r := blocking("203.0.113.1/32")
+	for range 2 {
+		settled, err := p.Settle(ban.NeverBan{}, r, false)
+		check(t, nil, err)
+		check(t, 1, settled.Surplus)
+		r.check(t, "203.0.113.2/32", "203.0.113.3/32", "2001:db8::/64")
+	}
+	check(t, 1, len(r.applied))
+
+	// When one ends, the next one has room.
+	m.unban(at(2), "203.0.113.3/32")
+	settled, err := p.Settle(ban.NeverBan{}, r, false)
+	check(t, nil, err)
+	check(t, pass.Settled{Added: prefixes("203.0.113.1/32"), Deleted: 1}, settled)
 }

@@ -42,8 +42,18 @@ type jsonReport struct {
 	Until   string       `json:"until"`
 	Clients []jsonClient `json:"clients"`
 	Bans    []jsonBan    `json:"bans"`
-	Seen    []jsonSeen   `json:"classes"`
-	Unknown []jsonShape  `json:"unknown"`
+
+	Surplus     int               `json:"surplus"` // prefixes without a route because there are too many
+	Ineffective []jsonIneffective `json:"ineffective"`
+
+	Seen    []jsonSeen  `json:"classes"`
+	Unknown []jsonShape `json:"unknown"`
+}
+
+type jsonIneffective struct {
+	Client string `json:"client"`
+	Since  string `json:"since"`
+	Last   string `json:"last"`
 }
 
 type jsonSeen struct {
@@ -65,8 +75,11 @@ func WriteBansJSON(w io.Writer, bans []Ban) error { return writeJSON(w, toJSON(b
 // WriteJSON writes the report as a JSON object.
 func (r Report) WriteJSON(w io.Writer) error {
 	out := jsonReport{
-		Until: stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans),
-		Seen: []jsonSeen{}, Unknown: unknownJSON(r.Unknown),
+		Until: stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans), Surplus: r.Surplus,
+		Ineffective: []jsonIneffective{}, Seen: []jsonSeen{}, Unknown: unknownJSON(r.Unknown),
+	}
+	for _, x := range r.Ineffective {
+		out.Ineffective = append(out.Ineffective, jsonIneffective{ClientName(x.Prefix), stamp(x.Since), stamp(x.Last)})
 	}
 	for _, s := range r.Seen {
 		out.Seen = append(out.Seen, jsonSeen{s.Class.String(), s.Events, s.Counted})

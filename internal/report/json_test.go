@@ -96,6 +96,14 @@ const sampleJSON = `{
       "route": false
     }
   ],
+  "surplus": 0,
+  "ineffective": [
+    {
+      "client": "203.0.113.9",
+      "since": "2026-11-03T09:48:00.000000Z",
+      "last": "2026-11-03T11:15:00.000000Z"
+    }
+  ],
   "classes": [
     {
       "class": "sasl-auth",
@@ -157,6 +165,8 @@ func TestJSONListsAreNeverNull(t *testing.T) {
   "until": "2026-11-03T12:00:00.000000Z",
   "clients": [],
   "bans": [],
+  "surplus": 0,
+  "ineffective": [],
   "classes": [],
   "unknown": []
 }

@@ -41,6 +41,13 @@ type Ban struct {
 	Other   bool           // all of them are, but not all by our routes
 }
 
+// Ineffective is a ban that does not keep its client out.
+type Ineffective struct {
+	Prefix netip.Prefix
+	Since  time.Time // when it got its route
+	Last   time.Time // newest failure more than five minutes later
+}
+
 // Blocker says who keeps a prefix out.
 type Blocker int
 
@@ -57,7 +64,14 @@ type Report struct {
 	Until   time.Time
 	Clients []Client // those with most failures first
 	Bans    []Ban    // in force at Until, in order of the prefix
-	Seen    []Seen   // since the hour of Since, in the order of ban.Classes
+
+	Surplus int // prefixes that have no route because there are too many
+
+	// Ineffective are the bans whose clients failed again after Since although
+	// they were blocked: their packets come, or our answers go, another way.
+	Ineffective []Ineffective
+
+	Seen    []Seen // since the hour of Since, in the order of ban.Classes
 	Unknown []store.Shape
 }
 
@@ -95,6 +109,9 @@ func New(tx *store.Tx, never ban.NeverBan, since, now time.Time) (Report, error)
 		return Report{}, err
 	}
 	r := Report{Since: since, Until: now, Bans: bans}
+	if r.Ineffective, err = ineffective(tx, bans, since); err != nil {
+		return Report{}, err
+	}
 	for c, err := range tx.Clients() {
 		if err != nil {
 			return Report{}, err
@@ -114,6 +131,22 @@ func New(tx *store.Tx, never ban.NeverBan, since, now time.Time) (Report, error)
 	}
 	r.Unknown, err = Unknown(tx)
 	return r, err
+}
+
+// ineffective returns those of the bans whose clients failed after since although
+// the whole prefix was blocked.
+func ineffective(tx *store.Tx, bans []Ban, since time.Time) ([]Ineffective, error) {
+	var all []Ineffective
+	for _, b := range bans {
+		x, err := tx.Enforced(b.Prefix)
+		if err != nil {
+			return nil, err
+		}
+		if x.Late.After(since) && slices.Equal(b.Targets, []netip.Prefix{b.Prefix}) {
+			all = append(all, Ineffective{b.Prefix, x.Since, x.Late})
+		}
+	}
+	return all, nil
 }
 
 // seenSince adds up the hours from that of since on.
@@ -184,6 +217,15 @@ func Targets(bans []Ban) []netip.Prefix {
 	return targets
 }
 
+// Surplus returns how many of the prefixes to block are beyond the limits.
+func Surplus(bans []Ban, limits ban.Limits) int {
+	choice := ban.NewChoice(limits)
+	for _, target := range Targets(bans) {
+		choice.Add(ban.Wanted{Prefix: target})
+	}
+	return choice.Surplus()
+}
+
 // Enforce records who blocks the targets.
 func Enforce(bans []Ban, blockers map[netip.Prefix]Blocker) {
 	for i := range bans {
@@ -202,7 +244,8 @@ func Enforce(bans []Ban, blockers map[netip.Prefix]Blocker) {
 	}
 }
 
-// Enforce records who blocks the targets, for bans and clients.
+// Enforce records who blocks the targets, for bans and clients. A ban whose
+// route is gone is open, not ineffective.
 func (r *Report) Enforce(blockers map[netip.Prefix]Blocker) {
 	Enforce(r.Bans, blockers)
 	bans := map[netip.Prefix]Ban{}
@@ -211,6 +254,7 @@ func (r *Report) Enforce(blockers map[netip.Prefix]Blocker) {
 		bans[b.Prefix] = b
 		lengths[b.Prefix.Bits()] = true
 	}
+	r.Ineffective = slices.DeleteFunc(r.Ineffective, func(x Ineffective) bool { return !bans[x.Prefix].Route })
 	for i := range r.Clients {
 		c := &r.Clients[i]
 		if b, ok := bans[c.Prefix]; ok {

@@ -129,6 +129,9 @@ func sample(t *testing.T) report.Report {
 			client("198.51.100.200/32", 4, -60, -49),
 		},
 		[]ban.Ban{journalBan, unblocked, protected, manual})
+	enforce(t, s, journalBan, -2.2, -0.75)
+	enforce(t, s, unblocked, -3, -0.75) // but it has lost its route
+	enforce(t, s, protected, -1, -0.75)
 	see(t, s, -2.5, map[ban.Class]store.Count{ban.SASLAuth: {Events: 30, Counted: 28}, ban.Login: {Events: 4}})
 	see(t, s, -1, map[ban.Class]store.Count{ban.DNSBL: {Events: 7}, 77: {Events: 1}, ban.SASLAuth: {Events: 3, Counted: 3}})
 	puzzle(t, s, "smtpd: warning: CLIENT: a \x1b[31mriddle", 2)
@@ -137,6 +140,16 @@ func sample(t *testing.T) report.Report {
 	r := newReport(t, s, never, time.Time{}, noon)
 	r.Enforce(blocked("203.0.113.9/32", "198.51.100.128/25"))
 	return r
+}
+
+// enforce records that a ban got its route at one hour and that the client failed
+// at another.
+func enforce(t *testing.T, s *store.Store, b ban.Ban, since, late float64) {
+	t.Helper()
+	x := store.Enforced{Since: at(since), Late: at(late)}
+	if err := s.Update(func(tx *store.Tx) error { return tx.PutEnforced(b.Prefix, x) }); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // see records what was seen in the hour.
@@ -281,4 +294,18 @@ func TestClientInAWiderBanOfAnEarlierPolicyIsBlocked(t *testing.T) {
 		got = append(got, c.State)
 	}
 	check(t, []report.State{report.Blocked, report.Open, report.Open}, got)
+}
+
+func TestABanIsIneffectiveIfItsClientFailedSinceTheLastReportThoughBlockedEntirely(t *testing.T) {
+	_, recent := convict("203.0.113.1/32", 5, -10)
+	_, known := convict("203.0.113.2/32", 5, -10)
+	_, effective := convict("203.0.113.3/32", 5, -10)
+	_, narrowed := convict("2001:db8::/64", 5, -10)
+	s := newStore(t, nil, []ban.Ban{recent, known, effective, narrowed})
+	enforce(t, s, recent, -9, -3)
+	enforce(t, s, known, -9, -4) // as the last report said
+	enforce(t, s, narrowed, -9, -3)
+	r := newReport(t, s, ban.NewNeverBan([]ban.Protected{{Prefix: prefix("2001:db8::25/128"), Reason: "gateway"}}, nil), at(-4), noon)
+	r.Enforce(blocked("203.0.113.1/32", "203.0.113.2/32", "203.0.113.3/32", "2001:db8::/128", "2001:db8::1/128"))
+	check(t, []report.Ineffective{{Prefix: recent.Prefix, Since: at(-9), Last: at(-3)}}, r.Ineffective)
 }

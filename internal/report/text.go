@@ -19,7 +19,7 @@ type Text struct {
 	Legend   bool           // headings and totals
 }
 
-// WriteReport prints the offending clients, then the bans.
+// WriteReport prints the offending clients, then the bans, then what is odd.
 func (t Text) WriteReport(w io.Writer, r Report) error {
 	if t.Legend {
 		since := "the beginning"
@@ -43,6 +43,16 @@ func (t Text) WriteReport(w io.Writer, r Report) error {
 	if err := t.WriteBans(w, r.Bans); err != nil {
 		return err
 	}
+	if r.Surplus > 0 && t.Legend {
+		if _, err := fmt.Fprintf(w, "\n%d prefixes have no route: there are more than max_ipv4 or max_ipv6 allows.\n", r.Surplus); err != nil {
+			return err
+		}
+	}
+	if len(r.Ineffective) > 0 {
+		if err := t.writeIneffective(w, r.Ineffective); err != nil {
+			return err
+		}
+	}
 	if len(r.Seen) > 0 {
 		if err := t.writeSeen(w, r.Seen); err != nil {
 			return err
@@ -55,6 +65,33 @@ func (t Text) WriteReport(w io.Writer, r Report) error {
 		return err
 	}
 	return t.WriteUnknown(w, r.Unknown)
+}
+
+// causes says why a ban may have no effect.
+const causes = `
+The ban of these clients is not effective: Postfix logged failures of them more
+than five minutes after our route blocked them. Likely causes:
+- a proxy or load balancer in front, which tells Postfix the client by the PROXY
+  protocol: block the client there;
+- Postfix in a container, to which this system forwards what clients send even if it
+  is blocked (net.ipv4.conf.*.rp_filter=0), or that has a network of its own;
+- policy routing that answers the client by another table: see ip rule.
+`
+
+// writeIneffective prints the bans that do not keep their clients out.
+func (t Text) writeIneffective(w io.Writer, all []Ineffective) error {
+	var rows [][]string
+	for _, x := range all {
+		rows = append(rows, []string{ClientName(x.Prefix), t.time(x.Since), t.time(x.Last)})
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	if err := t.Table(w, "ineffective bans", []string{"CLIENT", "BLOCKED SINCE", "LATEST FAILURE"}, rows); err != nil || !t.Legend {
+		return err
+	}
+	_, err := io.WriteString(w, causes)
+	return err
 }
 
 // writeSeen prints how often each class was seen.

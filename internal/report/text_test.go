@@ -31,6 +31,19 @@ PREFIX             CLASS      FAILURES  START                    UNTIL          
 
 4 bans listed.
 
+CLIENT       BLOCKED SINCE            LATEST FAILURE
+203.0.113.9  2026-11-03 10:48:00 CET  2026-11-03 12:15:00 CET
+
+1 ineffective bans listed.
+
+The ban of these clients is not effective: Postfix logged failures of them more
+than five minutes after our route blocked them. Likely causes:
+- a proxy or load balancer in front, which tells Postfix the client by the PROXY
+  protocol: block the client there;
+- Postfix in a container, to which this system forwards what clients send even if it
+  is blocked (net.ipv4.conf.*.rp_filter=0), or that has a network of its own;
+- policy routing that answers the client by another table: see ip rule.
+
 CLASS      EVENTS  COUNTED
 sasl-auth  33      31
 dnsbl      7       0
@@ -56,6 +69,8 @@ const bareText = `203.0.113.9        12  2026-11-03 10:45:00 CET  blocked
 198.51.100.128/25  manual     0   2026-11-01 13:00:00 CET  forever                  1  yes        spam from ?[31mBörse?, see <ticket> 7
 203.0.113.9/32     sasl-auth  12  2026-11-03 10:45:00 CET  2026-11-04 10:45:00 CET  1  yes
 2001:db8:1:2::/64  sasl-auth  5   2026-11-03 10:00:00 CET  2026-11-04 10:00:00 CET  1  no
+
+203.0.113.9  2026-11-03 10:48:00 CET  2026-11-03 12:15:00 CET
 
 sasl-auth  33  31
 dnsbl      7   0

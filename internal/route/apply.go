@@ -156,8 +156,8 @@ func appendHeader(b []byte, header unix.RtMsg) []byte {
 	return append(b, (&nl.RtMsg{RtMsg: header}).Serialize()...)
 }
 
-// appendAttr appends an attribute. Values here are 4 or 16 bytes long, so that
-// none needs padding.
+// appendAttr appends an attribute. The lengths of values here are multiples of 4,
+// so that none needs padding.
 func appendAttr(b []byte, kind uint16, value []byte) []byte {
 	b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtAttr+len(value)))
 	b = binary.NativeEndian.AppendUint16(b, kind)

@@ -186,16 +186,7 @@ func TestApplyRefusesWhatMustNeverBeBlocked(t *testing.T) {
 
 func TestWithoutCapabilityApplySaysPermissionAndListWorks(t *testing.T) {
 	privateNetwork(t)
-	// The thread, which ends with the test, gives up CAP_NET_ADMIN.
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var caps [2]unix.CapUserData
-	if err := unix.Capget(&header, &caps[0]); err != nil {
-		t.Fatal(err)
-	}
-	caps[0].Effective &^= 1 << unix.CAP_NET_ADMIN
-	if err := unix.Capset(&header, &caps[0]); err != nil {
-		t.Fatal(err)
-	}
+	dropNetAdmin(t)
 	table := openTable(t, Options{Protocol: testProtocol, Table: mainTable})
 
 	p4, p6 := netip.MustParsePrefix("203.0.113.9/32"), netip.MustParsePrefix("2001:db8:1::/64")

@@ -32,10 +32,7 @@ func (t *Table) Blockers(prefixes []netip.Prefix) ([]Blocker, error) {
 	if err != nil {
 		return nil, err
 	}
-	own := make(map[netip.Prefix]bool, len(ours))
-	for _, p := range ours {
-		own[p] = true
-	}
+	own := setOf(ours)
 	requests := make([]request, len(prefixes))
 	for i, p := range prefixes {
 		if !p.IsValid() {
@@ -45,7 +42,8 @@ func (t *Table) Blockers(prefixes []netip.Prefix) ([]Blocker, error) {
 	}
 	blockers := make([]Blocker, len(prefixes))
 	for i, err := range t.socket.exchange(requests) {
-		if blockers[i], err = blocker(err, covered(own, prefixes[i])); err != nil {
+		_, covered := covering(own, prefixes[i])
+		if blockers[i], err = blocker(err, covered); err != nil {
 			return nil, fmt.Errorf("looking up %v: %w", prefixes[i], err)
 		}
 	}
@@ -73,12 +71,20 @@ func blocker(answer error, ours bool) (Blocker, error) {
 	return Nobody, answer
 }
 
-// covered reports whether one of the prefixes contains p.
-func covered(prefixes map[netip.Prefix]bool, p netip.Prefix) bool {
+func setOf(prefixes []netip.Prefix) map[netip.Prefix]bool {
+	set := make(map[netip.Prefix]bool, len(prefixes))
+	for _, p := range prefixes {
+		set[p] = true
+	}
+	return set
+}
+
+// covering returns the longest of the prefixes that contains p.
+func covering(prefixes map[netip.Prefix]bool, p netip.Prefix) (netip.Prefix, bool) {
 	for bits := p.Bits(); bits >= 0; bits-- {
 		if wider, err := p.Addr().Prefix(bits); err == nil && prefixes[wider] {
-			return true
+			return wider, true
 		}
 	}
-	return false
+	return netip.Prefix{}, false
 }

@@ -111,6 +111,20 @@ func sysctl(t testing.TB, name, value string) {
 	}
 }
 
+// dropNetAdmin takes CAP_NET_ADMIN from the test's thread, which ends with it.
+func dropNetAdmin(t testing.TB) {
+	t.Helper()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var caps [2]unix.CapUserData
+	if err := unix.Capget(&header, &caps[0]); err != nil {
+		t.Fatal(err)
+	}
+	caps[0].Effective &^= 1 << unix.CAP_NET_ADMIN
+	if err := unix.Capset(&header, &caps[0]); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // list is Table.List in order.
 func list(t testing.TB, table *Table) []netip.Prefix {
 	t.Helper()

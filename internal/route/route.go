@@ -1,10 +1,10 @@
 // Package route is everything that smtpban asks of the kernel over netlink: its
-// blackhole routes, what they meet there, and the machine's own addresses and
-// gateways.
+// blackhole routes, what they meet there, the connections of those it blocks, and
+// the machine's own addresses and gateways.
 //
 // A route is ours if it is a blackhole of our protocol, in our table, at our
-// metric. Nothing else is ever listed, replaced or deleted. See rtnetlink(7)
-// and ip-route(8) for the words.
+// metric. Nothing else is ever listed, replaced or deleted. See rtnetlink(7),
+// ip-route(8) and sock_diag(7) for the words.
 package route
 
 import (
@@ -53,9 +53,9 @@ func Open(o Options) (*Table, error) {
 	if o.Table == unix.RT_TABLE_UNSPEC {
 		return nil, errors.New("route table 0 is no table: the main table is 254")
 	}
-	s, err := openSocket()
+	s, err := openSocket(unix.NETLINK_ROUTE)
 	if err != nil {
-		return nil, fmt.Errorf("opening netlink socket: %w", err)
+		return nil, err
 	}
 	return &Table{socket: s, protocol: o.Protocol, table: o.Table}, nil
 }

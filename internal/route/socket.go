@@ -18,24 +18,25 @@ const batchSize = 200
 // dumpAttempts is how often a dump is begun anew that was interrupted.
 const dumpAttempts = 5
 
-// request is an rtnetlink message without its place in a conversation.
+// request is a netlink message without its place in a conversation.
 type request struct {
-	kind  uint16 // RTM_…
+	kind  uint16 // RTM_… or SOCK_…
 	flags uint16 // NLM_F_… beyond NLM_F_REQUEST
 	body  []byte // family header and attributes
 }
 
-// socket is one conversation with rtnetlink.
+// socket is one conversation with a netlink family.
 type socket struct {
+	family int // NETLINK_…
 	handle *nl.SocketHandle
 	kernel unix.SockaddrNetlink
 	buffer []byte
 }
 
-func openSocket() (*socket, error) {
-	conn, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group: an ordinary socket
+func openSocket(family int) (*socket, error) {
+	conn, err := nl.Subscribe(family) // to no group: an ordinary socket
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("opening netlink socket: %w", err)
 	}
 	for _, option := range []int{
 		unix.NETLINK_CAP_ACK,        // an error does not repeat the request
@@ -43,10 +44,11 @@ func openSocket() (*socket, error) {
 	} {
 		if err := unix.SetsockoptInt(conn.GetFd(), unix.SOL_NETLINK, option, 1); err != nil {
 			conn.Close()
-			return nil, fmt.Errorf("setting option %d (needs Linux 4.20): %w", option, err)
+			return nil, fmt.Errorf("opening netlink socket: setting option %d (needs Linux 4.20): %w", option, err)
 		}
 	}
 	return &socket{
+		family: family,
 		handle: &nl.SocketHandle{Socket: conn},
 		kernel: unix.SockaddrNetlink{Family: unix.AF_NETLINK},
 		buffer: make([]byte, 8192),
@@ -159,10 +161,10 @@ func dump[T any](s *socket, r request, family uint8, parse func([]byte) (T, bool
 		req := &nl.NetlinkRequest{
 			NlMsghdr: unix.NlMsghdr{Type: r.kind, Flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP},
 			RawData:  r.body,
-			Sockets:  map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: s.handle},
+			Sockets:  map[int]*nl.SocketHandle{s.family: s.handle},
 		}
-		err := req.ExecuteIter(unix.NETLINK_ROUTE, 0, func(data []byte) bool {
-			if len(data) == 0 || data[0] != family { // every rtnetlink header begins with it
+		err := req.ExecuteIter(s.family, 0, func(data []byte) bool {
+			if len(data) == 0 || data[0] != family { // every header begins with it
 				return true
 			}
 			item, keep, err := parse(data)

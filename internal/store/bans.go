@@ -51,6 +51,34 @@ func (t *Tx) Evidence(prefix netip.Prefix) (ban.Evidence, error) {
 	return evidence, nil
 }
 
+// Enforced says since when the ban on a prefix has its route.
+type Enforced struct {
+	Since time.Time // zero if that is not known
+	Late  time.Time // the client's newest failure that this route should have prevented; zero if there is none
+}
+
+// PutEnforced records how the ban on prefix is enforced.
+func (t *Tx) PutEnforced(prefix netip.Prefix, x Enforced) error {
+	e := newEncoder()
+	e.time(x.Since)
+	e.time(x.Late)
+	return t.put(bucketEnforced, prefixKey(prefix), e.seal())
+}
+
+// Enforced returns how the ban on prefix is enforced.
+func (t *Tx) Enforced(prefix netip.Prefix) (x Enforced, err error) {
+	v := t.get(bucketEnforced, prefixKey(prefix))
+	if v == nil {
+		return Enforced{}, nil
+	}
+	d := newDecoder(v)
+	x.Since, x.Late = d.time(), d.time()
+	if err := d.finish(); err != nil {
+		return Enforced{}, fmt.Errorf("route of the ban on %s: %w", prefix, err)
+	}
+	return x, nil
+}
+
 // Targets returns the prefixes that are to be blocked for a ban: its own, or, if
 // that holds somebody who must never be blocked, the offenders' own.
 func (t *Tx) Targets(b ban.Ban, never ban.NeverBan) ([]netip.Prefix, error) {
@@ -82,7 +110,7 @@ func (t *Tx) EndBan(b ban.Ban, at time.Time, how string) error {
 	key := prefixKey(b.Prefix)
 	stamp := binary.BigEndian.AppendUint64(nil, uint64(max(at.UnixMicro(), 0)))
 	err := t.put(bucketHistory, append(stamp, key...), encodeEnded(Ended{b, at, how}))
-	return errors.Join(err, t.delete(bucketBans, key), t.delete(bucketEvidence, key))
+	return errors.Join(err, t.delete(bucketBans, key), t.delete(bucketEvidence, key), t.delete(bucketEnforced, key))
 }
 
 // History yields the ended bans, oldest first.

@@ -17,6 +17,7 @@ type content struct {
 	Due       map[netip.Prefix]time.Time // whole hours
 	Bans      []ban.Ban
 	Evidence  map[netip.Prefix]ban.Evidence
+	Enforced  map[netip.Prefix]Enforced
 	Pardons   []Pardon
 	History   []Ended
 	Commit    time.Time
@@ -41,6 +42,9 @@ func (c content) put(tx *Tx) error {
 	for prefix, evidence := range c.Evidence {
 		errs = append(errs, tx.PutEvidence(prefix, evidence))
 	}
+	for prefix, x := range c.Enforced {
+		errs = append(errs, tx.PutEnforced(prefix, x))
+	}
 	for _, pardon := range c.Pardons {
 		errs = append(errs, tx.PutPardon(pardon))
 	}
@@ -56,6 +60,7 @@ func load(t testing.TB, s *Store, settings ...string) content {
 	c := content{
 		Due:      map[netip.Prefix]time.Time{},
 		Evidence: map[netip.Prefix]ban.Evidence{},
+		Enforced: map[netip.Prefix]Enforced{},
 		Settings: map[string][]byte{},
 	}
 	view(t, s, func(tx *Tx) (err error) {
@@ -101,6 +106,14 @@ func load(t testing.TB, s *Store, settings ...string) content {
 				failed(err)
 			}
 		}
+		if enforced := tx.bucket(bucketEnforced); enforced != nil {
+			for k := range each(enforced) { // of no ban as well
+				prefix, err := parsePrefixKey(k)
+				failed(err)
+				c.Enforced[prefix], err = tx.Enforced(prefix)
+				failed(err)
+			}
+		}
 		if due := tx.bucket(bucketDue); due != nil {
 			for k := range each(due) {
 				prefix, err := parsePrefixKey(k[9:])
@@ -117,6 +130,7 @@ var empty = content{
 	Positions: map[[16]byte][]byte{},
 	Due:       map[netip.Prefix]time.Time{},
 	Evidence:  map[netip.Prefix]ban.Evidence{},
+	Enforced:  map[netip.Prefix]Enforced{},
 	Settings:  map[string][]byte{},
 }
 
@@ -149,7 +163,8 @@ func sample() content {
 			four: {Hits: []ban.Hit{hit(at(2)), hit(at(1.5))}},
 			six:  {Hits: []ban.Hit{bare}, Others: []ban.Offender{{Address: netip.MustParseAddr("2001:db8:1::26")}, {Address: netip.MustParseAddr("2001:db8:1::27")}}},
 		},
-		Pardons: []Pardon{{netip.MustParsePrefix("192.0.2.0/24"), at(-7)}, {netip.MustParsePrefix("::/0"), at(-6)}},
+		Enforced: map[netip.Prefix]Enforced{four: {Since: at(2.1), Late: at(7)}, six: {Since: at(1.25)}},
+		Pardons:  []Pardon{{netip.MustParsePrefix("192.0.2.0/24"), at(-7)}, {netip.MustParsePrefix("::/0"), at(-6)}},
 		History: []Ended{
 			{Ban: ban.Ban{Prefix: six, Class: ban.SASLAuth, Failures: 5, Start: at(-90), Until: at(-66), Count: 1, Origin: ban.OriginJournal}, At: at(-66), How: Expired},
 			{Ban: ban.Ban{Prefix: four, Start: at(-60), Until: ban.Forever, Count: 1, Origin: ban.OriginManual, Reason: "mistake"}, At: at(-50), How: Unbanned},

@@ -29,6 +29,7 @@ func TestADamagedValueIsReportedWithItsOwner(t *testing.T) {
 		{"bans", bucketBans, key, func(tx *Tx) error { return first(tx.Bans()) }, "ban of 192.0.2.9/32: damaged value"},
 		{"ban's key", bucketBans, []byte("x"), func(tx *Tx) error { return first(tx.Bans()) }, "key 78 of a ban: damaged value"},
 		{"evidence", bucketEvidence, key, func(tx *Tx) error { _, err := tx.Evidence(four); return err }, "evidence against 192.0.2.9/32: damaged value"},
+		{"route of a ban", bucketEnforced, key, func(tx *Tx) error { _, err := tx.Enforced(four); return err }, "route of the ban on 192.0.2.9/32: damaged value"},
 		{"ended ban", bucketHistory, history, func(tx *Tx) error { return first(tx.History()) }, "ended ban of 192.0.2.9/32: damaged value"},
 		{"ended ban's key", bucketHistory, []byte("x"), func(tx *Tx) error { return first(tx.History()) }, "key 78 of an ended ban: damaged value"},
 		{"history to prune", bucketHistory, []byte("x"), func(tx *Tx) error { return tx.PruneHistory(at(0)) }, "key 78 of an ended ban: damaged value"},

@@ -16,6 +16,7 @@ var (
 	bucketDue       = []byte("due")       // hour, rule, prefix -> when to look whether a client can be forgotten
 	bucketBans      = []byte("bans")      // prefix -> ban.Ban
 	bucketEvidence  = []byte("evidence")  // prefix -> ban.Evidence
+	bucketEnforced  = []byte("enforced")  // prefix -> Enforced
 	bucketHistory   = []byte("history")   // end, prefix -> Ended
 	bucketPardons   = []byte("pardons")   // prefix -> up to when nothing counts
 	bucketSettings  = []byte("settings")  // name -> what other programs' configuration said, opaque here
