@@ -52,7 +52,8 @@ func tidy(p pass.Pass) error {
 			return err
 		}
 		return errors.Join(tx.PruneHistory(old), tx.PrunePardons(old),
-			tx.PruneHours(p.Now.Add(-hoursMemory)), tx.PruneShapes(p.Now.Add(-shapesMemory)))
+			tx.PruneHours(p.Now.Add(-hoursMemory)), tx.PruneGaps(p.Now.Add(-gapsMemory)),
+			tx.PruneShapes(p.Now.Add(-shapesMemory)))
 	})
 }
 
@@ -60,6 +61,7 @@ const (
 	reportMemory = 8 * 24 * time.Hour   // for a report a week
 	maxAge       = 365 * 24 * time.Hour // of ended bans and pardons, even where forget is longer
 	hoursMemory  = 13 * 7 * 24 * time.Hour
+	gapsMemory   = 13 * 7 * 24 * time.Hour
 	shapesMemory = 4 * 7 * 24 * time.Hour // of lines that no rule knows, since the last of them
 )
 
@@ -93,7 +95,7 @@ func (a *app) anchor(cfg config.Config, p pass.Pass, k *kernel) error {
 	for _, err := range reader.Entries() {
 		var gap *journal.Gap
 		switch {
-		case errors.As(err, &gap) && gap.From.IsZero():
+		case errors.As(err, &gap) && gap.Undated():
 			continue // a damaged file, which does not get better
 		case err == nil || gap != nil:
 			return nil // block will read it

@@ -197,3 +197,22 @@ func isSubsequence(part, whole []journal.Entry) bool {
 	}
 	return len(part) == 0
 }
+
+func TestAGapSaysWhatIsKnownOfIt(t *testing.T) {
+	from, to := noon, noon.Add(time.Minute)
+	for want, gap := range map[string]journal.Gap{
+		"entries may be lost: damaged": {Reason: "damaged"},
+		"entries between 2026-11-03T12:00:00Z and 2026-11-03T12:01:00Z may be lost: vacuumed":   {From: from, To: to, Reason: "vacuumed"},
+		"entries between 2026-11-03T12:00:00Z and now may be lost: vacuumed":                    {From: from, Reason: "vacuumed"},
+		"entries up to 2026-11-03T12:01:00Z may be lost: unreadable":                            {To: to, Reason: "unreadable"},
+		"7 messages up to 2026-11-03T12:01:00Z are lost: suppressed":                            {To: to, Lost: 7, Reason: "suppressed"},
+		"7 messages between 2026-11-03T12:00:00Z and 2026-11-03T12:01:00Z are lost: suppressed": {From: from, To: to, Lost: 7, Reason: "suppressed"},
+	} {
+		if got := gap.Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if got, want := gap.Undated(), gap.Reason == "damaged"; got != want {
+			t.Errorf("%q: undated is %v", gap.Reason, got)
+		}
+	}
+}

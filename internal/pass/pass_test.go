@@ -222,6 +222,7 @@ type rest struct {
 	Sessions []store.Session
 	Hours    []store.Hour
 	Shapes   []store.Shape
+	Gaps     []store.Gap
 }
 
 func (m *machine) rest() (r rest) {
@@ -233,7 +234,10 @@ func (m *machine) rest() (r rest) {
 		if r.Hours, err = collect(tx.Hours()); err != nil {
 			return err
 		}
-		r.Shapes, err = collect(tx.Shapes())
+		if r.Shapes, err = collect(tx.Shapes()); err != nil {
+			return err
+		}
+		r.Gaps, err = collect(tx.Gaps())
 		return err
 	})
 	if err != nil {

@@ -121,7 +121,7 @@ func TestAGapDoesNotStopTheReading(t *testing.T) {
 	m := newMachine(t)
 	in := m.open(failures("203.0.113.9", 0, 1))
 	in.before = map[int]error{0: first, 2: last}
-	check(t, pass.Read{Entries: 2, Events: 2, Gaps: []*journal.Gap{first, last}}, m.readFrom(at(1), in))
+	check(t, pass.Read{Entries: 2, Events: 2, Gaps: []*journal.Gap{last, first}}, m.readFrom(at(1), in))
 	check(t, journal.Positions{{}: {Cursor: "2", Realtime: at(1)}}, m.positions())
 }
 

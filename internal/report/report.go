@@ -55,9 +55,10 @@ const (
 type Report struct {
 	Since   time.Time // clients that attacked after it are named; zero for all
 	Until   time.Time
-	Clients []Client // those with most failures first
-	Bans    []Ban    // in force at Until, in order of the prefix
-	Seen    []Seen   // since the hour of Since, in the order of ban.Classes
+	Clients []Client    // those with most failures first
+	Bans    []Ban       // in force at Until, in order of the prefix
+	Seen    []Seen      // since the hour of Since, in the order of ban.Classes
+	Gaps    []store.Gap // noticed after Since, in that order
 	Unknown []store.Shape
 }
 
@@ -112,8 +113,23 @@ func New(tx *store.Tx, never ban.NeverBan, since, now time.Time) (Report, error)
 	if r.Seen, err = seenSince(tx, since); err != nil {
 		return Report{}, err
 	}
+	if r.Gaps, err = gapsSince(tx, since); err != nil {
+		return Report{}, err
+	}
 	r.Unknown, err = Unknown(tx)
 	return r, err
+}
+
+func gapsSince(tx *store.Tx, since time.Time) (gaps []store.Gap, err error) {
+	for g, err := range tx.Gaps() {
+		if err != nil {
+			return nil, err
+		}
+		if g.Noticed.After(since) {
+			gaps = append(gaps, g)
+		}
+	}
+	return gaps, nil
 }
 
 // seenSince adds up the hours from that of since on.

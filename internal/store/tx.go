@@ -22,6 +22,7 @@ var (
 	bucketSessions  = []byte("sessions")  // opaque -> what is remembered of an open SMTP session, opaque here
 	bucketHours     = []byte("hours")     // hour -> Hour
 	bucketShapes    = []byte("shapes")    // shape -> Shape
+	bucketGaps      = []byte("gaps")      // number, in the order of noticing -> Gap
 
 	keySchema = []byte("schema")
 	keyCommit = []byte("commit")
@@ -58,6 +59,15 @@ func (t *Tx) put(bucket, key, value []byte) error {
 	}
 	t.changed = true
 	return b.Put(key, value)
+}
+
+// sequence returns a number that the bucket has never given before, from 1 on.
+func (t *Tx) sequence(bucket []byte) (uint64, error) {
+	b, err := t.bolt.CreateBucketIfNotExists(bucket)
+	if err != nil {
+		return 0, err
+	}
+	return b.NextSequence()
 }
 
 func (t *Tx) delete(bucket, key []byte) error {
