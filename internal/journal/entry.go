@@ -70,7 +70,7 @@ type Input interface {
 // Gap is a stretch of the journal that was written but cannot be read any more.
 type Gap struct {
 	Boot     Boot
-	From, To time.Time // last entry read before it, first one after it; zero if there is none
+	From, To time.Time // last entry read before it, first one after it; zero if not known
 	Lost     int       // messages, 0 if it is not known how many
 	Reason   string    // for people
 }

@@ -77,19 +77,6 @@ func TestBootIsReadAsItIsWritten(t *testing.T) {
 	}
 }
 
-func TestGapSaysFromWhenToWhen(t *testing.T) {
-	later := noon.Add(time.Hour)
-	for want, gap := range map[string]journal.Gap{
-		"entries between 2026-11-03T12:00:00Z and 2026-11-03T13:00:00Z may be lost: vacuumed": {From: noon, To: later, Reason: "vacuumed"},
-		"entries between 2026-11-03T12:00:00Z and now may be lost: vacuumed":                  {From: noon, Reason: "vacuumed"},
-		"entries may be lost: damaged": {Reason: "damaged"},
-	} {
-		if got := gap.Error(); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}
-
 func TestPositionCovers(t *testing.T) {
 	p := journal.Position{Realtime: noon, Monotonic: time.Hour}
 	for _, c := range []struct {
