@@ -46,14 +46,18 @@ func tidy(p pass.Pass) error {
 		}
 		return p.Policy.Due(c)
 	}
-	old := p.Now.Add(-min(p.Policy.Forget, maxAge))
 	return p.Store.Update(func(tx *store.Tx) error {
-		if _, err := tx.Forget(p.Now, due); err != nil {
+		now, err := p.Horizon(tx)
+		if err != nil {
 			return err
 		}
+		if _, err := tx.Forget(now, due); err != nil {
+			return err
+		}
+		old := now.Add(-min(p.Policy.Forget, maxAge))
 		return errors.Join(tx.PruneHistory(old), tx.PrunePardons(old),
-			tx.PruneHours(p.Now.Add(-hoursMemory)), tx.PruneGaps(p.Now.Add(-gapsMemory)),
-			tx.PruneShapes(p.Now.Add(-shapesMemory)))
+			tx.PruneHours(now.Add(-hoursMemory)), tx.PruneGaps(now.Add(-gapsMemory)),
+			tx.PruneShapes(now.Add(-shapesMemory)))
 	})
 }
 

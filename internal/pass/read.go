@@ -138,18 +138,22 @@ func (r *reading) commit() error {
 				return err
 			}
 		}
-		if bans, err = l.write(r.Now); err != nil {
+		horizon, err := r.Horizon(tx)
+		if err != nil {
+			return err
+		}
+		if bans, err = l.write(horizon); err != nil {
 			return err
 		}
 		if err := errors.Join(putPositions(tx, positions), r.putRest(tx, b)); err != nil {
 			return err
 		}
-		if expired, err = endExpired(tx, r.Now); err != nil {
+		if expired, err = r.endExpired(tx); err != nil {
 			return err
 		}
 		expired = slices.DeleteFunc(expired, func(b ban.Ban) bool { return l.isNew(b.Prefix) })
 		expired = append(expired, l.expired...)
-		return tx.PutLastCommit(r.Now)
+		return r.stamp(tx)
 	})
 	if err != nil {
 		return err
@@ -200,21 +204,26 @@ func (p Pass) sessions(now time.Time) (*postfix.Sessions, error) {
 }
 
 // Positions returns how far each boot was read, as the readers want it.
-func Positions(s *store.Store) (journal.Positions, error) {
-	positions := journal.Positions{}
-	err := s.View(func(tx *store.Tx) error {
-		values, err := tx.Positions()
-		if err != nil {
-			return err
-		}
-		for boot, value := range values {
-			var p journal.Position
-			if err := p.UnmarshalBinary(value); err != nil {
-				return fmt.Errorf("boot %v: %w", journal.Boot(boot), err)
-			}
-			positions[boot] = p
-		}
-		return nil
+func Positions(s *store.Store) (positions journal.Positions, err error) {
+	err = s.View(func(tx *store.Tx) error {
+		positions, err = positionsIn(tx)
+		return err
 	})
 	return positions, err
+}
+
+func positionsIn(tx *store.Tx) (journal.Positions, error) {
+	values, err := tx.Positions()
+	if err != nil {
+		return nil, err
+	}
+	positions := journal.Positions{}
+	for boot, value := range values {
+		var p journal.Position
+		if err := p.UnmarshalBinary(value); err != nil {
+			return nil, fmt.Errorf("boot %v: %w", journal.Boot(boot), err)
+		}
+		positions[boot] = p
+	}
+	return positions, nil
 }

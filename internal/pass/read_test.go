@@ -261,6 +261,7 @@ func TestReadTellsOfBansThatAreOverUnlessTheyAreOfThePast(t *testing.T) {
 	m.read(at(1), log)
 	log = append(log, failures("198.51.100.7", 2, 2, 2, 2, 2)...) // over before it is read
 	log = append(log, failures("203.0.113.200", 30)...)
+	m.wake(at(30))
 	read := m.read(at(30), log)
 	check(t, []string{"203.0.113.9/32"}, banned(read.Expired))
 	check(t, []ban.Ban(nil), read.Bans)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"smtpban/internal/ban"
 	"smtpban/internal/store"
@@ -26,8 +25,8 @@ type Failure struct {
 	Err error
 }
 
-// Settle makes the enforcer block just what the state wants at now, and ends
-// the bans whose time is over. A nil enforcer leaves the routes alone. With
+// Settle makes the enforcer block just what the state wants, and ends the bans
+// whose time is over, see Horizon. A nil enforcer leaves the routes alone. With
 // keep it only adds: at boot the clock may be wrong and nothing must be lost.
 //
 // Routes are settled also when the state can't be written: an expired ban must
@@ -50,10 +49,10 @@ func (p Pass) Settle(never ban.NeverBan, enforcer ban.Enforcer, keep bool) (Sett
 // end moves the bans whose time is over to the history.
 func (p Pass) end() (expired []ban.Ban, err error) {
 	err = p.Store.Update(func(tx *store.Tx) error {
-		if expired, err = endExpired(tx, p.Now); err != nil {
+		if expired, err = p.endExpired(tx); err != nil {
 			return err
 		}
-		return tx.PutLastCommit(p.Now)
+		return p.stamp(tx)
 	})
 	if err != nil {
 		return nil, err
@@ -90,11 +89,15 @@ func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool)
 // wanted returns the prefixes to block and the bans whose time is over.
 func (p Pass) wanted(never ban.NeverBan) (want []netip.Prefix, expired []ban.Ban, err error) {
 	err = p.Store.View(func(tx *store.Tx) error {
+		horizon, err := p.Horizon(tx)
+		if err != nil {
+			return err
+		}
 		for b, err := range tx.Bans() {
 			if err != nil {
 				return err
 			}
-			if !b.Active(p.Now) {
+			if !b.Active(horizon) {
 				expired = append(expired, b)
 				continue
 			}
@@ -109,13 +112,17 @@ func (p Pass) wanted(never ban.NeverBan) (want []netip.Prefix, expired []ban.Ban
 	return want, expired, err
 }
 
-func endExpired(tx *store.Tx, now time.Time) ([]ban.Ban, error) {
+func (p Pass) endExpired(tx *store.Tx) ([]ban.Ban, error) {
+	horizon, err := p.Horizon(tx)
+	if err != nil {
+		return nil, err
+	}
 	var expired []ban.Ban
 	for b, err := range tx.Bans() {
 		if err != nil {
 			return nil, err
 		}
-		if !b.Active(now) {
+		if !b.Active(horizon) {
 			expired = append(expired, b)
 		}
 	}

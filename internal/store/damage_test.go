@@ -37,6 +37,7 @@ func TestADamagedValueIsReportedWithItsOwner(t *testing.T) {
 		{"gaps", bucketGaps, gapKey(1), func(tx *Tx) error { return first(tx.Gaps()) }, "gap 0000000000000001: damaged value"},
 		{"gaps to prune", bucketGaps, gapKey(1), func(tx *Tx) error { return tx.PruneGaps(at(0)) }, "gap 0000000000000001: damaged value"},
 		{"last commit", bucketMeta, keyCommit, func(tx *Tx) error { _, err := tx.LastCommit(); return err }, "time of last commit: damaged value"},
+		{"doubt", bucketMeta, keyDoubt, func(tx *Tx) error { _, err := tx.Doubt(); return err }, "time of last doubt: damaged value"},
 		{"last report", bucketMeta, keyReport, func(tx *Tx) error { _, err := tx.LastReport(); return err }, "time of last report: damaged value"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
