@@ -74,6 +74,7 @@ func tell(t *testing.T, suite string) {
 		{"bans run out", s.expired},
 		{"a lost store is made again from the journal of all boots", s.rebuilt},
 		{"a mail program that tries every mechanism has failed once", s.mailProgram},
+		{"what journald suppresses is in the report", s.suppressed},
 		{"nothing failed meanwhile", s.healthy},
 	} {
 		if !t.Run(step.name, func(t *testing.T) {

@@ -31,9 +31,13 @@ func (a *app) explainPosition(from journal.Positions, read pass.Read) {
 }
 
 // gapError makes the command fail once for entries that were lost. A dry run,
-// which keeps no position after them, only tells.
+// which keeps no position after them, only tells. The report has them all.
 func (a *app) gapError(gaps []*journal.Gap) error {
 	var errs []error
+	if more := len(gaps) - maxLines; more > 0 {
+		a.log.warn("%d earlier gaps in the log are told by smtpban report", more)
+		gaps = gaps[more:]
+	}
 	for _, g := range gaps {
 		if a.dryRun {
 			a.log.warn("%v", g)

@@ -46,13 +46,18 @@ func tidy(p pass.Pass) error {
 		}
 		return p.Policy.Due(c)
 	}
-	old := p.Now.Add(-min(p.Policy.Forget, maxAge))
 	return p.Store.Update(func(tx *store.Tx) error {
-		if _, err := tx.Forget(p.Now, due); err != nil {
+		now, err := p.Horizon(tx)
+		if err != nil {
 			return err
 		}
+		if _, err := tx.Forget(now, due); err != nil {
+			return err
+		}
+		old := now.Add(-min(p.Policy.Forget, maxAge))
 		return errors.Join(tx.PruneHistory(old), tx.PrunePardons(old),
-			tx.PruneHours(p.Now.Add(-hoursMemory)), tx.PruneShapes(p.Now.Add(-shapesMemory)))
+			tx.PruneHours(now.Add(-hoursMemory)), tx.PruneGaps(now.Add(-gapsMemory)),
+			tx.PruneShapes(now.Add(-shapesMemory)))
 	})
 }
 
@@ -60,6 +65,7 @@ const (
 	reportMemory = 8 * 24 * time.Hour   // for a report a week
 	maxAge       = 365 * 24 * time.Hour // of ended bans and pardons, even where forget is longer
 	hoursMemory  = 13 * 7 * 24 * time.Hour
+	gapsMemory   = 13 * 7 * 24 * time.Hour
 	shapesMemory = 4 * 7 * 24 * time.Hour // of lines that no rule knows, since the last of them
 )
 
@@ -93,7 +99,7 @@ func (a *app) anchor(cfg config.Config, p pass.Pass, k *kernel) error {
 	for _, err := range reader.Entries() {
 		var gap *journal.Gap
 		switch {
-		case errors.As(err, &gap) && gap.From.IsZero():
+		case errors.As(err, &gap) && gap.Undated():
 			continue // a damaged file, which does not get better
 		case err == nil || gap != nil:
 			return nil // block will read it

@@ -53,7 +53,11 @@ func (a *app) list(args []string) error {
 
 func (a *app) bans(p pass.Pass, k *kernel) (bans []report.Ban, err error) {
 	err = p.Store.View(func(tx *store.Tx) error {
-		bans, err = report.Bans(tx, k.never, p.Now)
+		horizon, err := p.Horizon(tx)
+		if err != nil {
+			return err
+		}
+		bans, err = report.Bans(tx, k.never, horizon)
 		return err
 	})
 	if err != nil {
@@ -81,12 +85,17 @@ func (a *app) completeBanned(*cobra.Command, []string, string) ([]string, cobra.
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var prefixes []string
-	a.state(cfg).View(func(tx *store.Tx) error {
+	p := pass.Pass{Store: a.state(cfg), Now: a.now}
+	p.Store.View(func(tx *store.Tx) error {
+		horizon, err := p.Horizon(tx)
+		if err != nil {
+			return err
+		}
 		for b, err := range tx.Bans() {
 			if err != nil {
 				return err
 			}
-			if b.Active(a.now) {
+			if b.Active(horizon) {
 				prefixes = append(prefixes, b.Prefix.String())
 			}
 		}

@@ -182,6 +182,7 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 		Prefix: client, Failures: 7, First: at("07:30:00"), Last: at("09:15:00"), State: report.Blocked,
 	}}, Ineffective: []report.Ineffective{{Prefix: client, Since: at("08:00:30"), Last: at("09:15:00")}},
 		Seen:    []report.Seen{{Class: ban.SASLAuth, Count: store.Count{Events: 9, Counted: 7}}},
+		Gaps:    []store.Gap{{From: at("03:00:00"), To: at("03:00:07.5"), Reason: "the last entry read is gone from the journal"}},
 		Unknown: []store.Shape{{Text: "smtpd: warning: CLIENT: tried N new tricks", Count: 1, First: at("09:15:00"), Last: at("09:15:00")}}}
 	line, err := matched("warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=alice")
 	if err != nil {

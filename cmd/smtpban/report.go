@@ -37,7 +37,14 @@ func (a *app) markedReport() error {
 		if err := a.writeReport(p, k); err != nil {
 			return err
 		}
-		return p.Store.Update(func(tx *store.Tx) error { return tx.PutLastReport(a.now) })
+		return p.Store.Update(func(tx *store.Tx) error {
+			// Under a clock that is ahead the next report would begin there.
+			horizon, err := p.Horizon(tx)
+			if err != nil {
+				return err
+			}
+			return tx.PutLastReport(horizon)
+		})
 	})
 }
 
@@ -85,7 +92,12 @@ func (a *app) gather(p pass.Pass, k *kernel) (r report.Report, err error) {
 		if err != nil {
 			return err
 		}
-		r, err = report.New(tx, k.never, since, p.Now)
+		horizon, err := p.Horizon(tx)
+		if err != nil {
+			return err
+		}
+		r, err = report.New(tx, k.never, since, horizon)
+		r.Until = p.Now // whether the clock is in doubt or not
 		return err
 	})
 	if err != nil {

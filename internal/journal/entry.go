@@ -70,17 +70,32 @@ type Input interface {
 // Gap is a stretch of the journal that was written but cannot be read any more.
 type Gap struct {
 	Boot     Boot
-	From, To time.Time // last entry read before it, first one after it; zero if there is none
+	From, To time.Time // last entry read before it, first one after it; zero if not known
+	Lost     int       // messages, 0 if it is not known how many
 	Reason   string    // for people
 }
 
+// Undated reports whether it is not known when anything of the gap was written,
+// as of a damaged file. Such a gap is found at every reading, another one only
+// once, since the position moves beyond it.
+func (g *Gap) Undated() bool { return g.From.IsZero() && g.To.IsZero() }
+
 func (g *Gap) Error() string {
-	if g.From.IsZero() {
-		return "entries may be lost: " + g.Reason
+	lost := "entries"
+	if g.Lost > 0 {
+		lost = fmt.Sprintf("%d messages", g.Lost)
 	}
-	to := "now"
-	if !g.To.IsZero() {
-		to = g.To.UTC().Format(time.RFC3339)
+	switch from, to := g.From.UTC().Format(time.RFC3339), g.To.UTC().Format(time.RFC3339); {
+	case g.Undated():
+	case g.From.IsZero():
+		lost += " up to " + to
+	case g.To.IsZero():
+		lost += " between " + from + " and now"
+	default:
+		lost += " between " + from + " and " + to
 	}
-	return fmt.Sprintf("entries between %s and %s may be lost: %s", g.From.UTC().Format(time.RFC3339), to, g.Reason)
+	if g.Lost > 0 {
+		return lost + " are lost: " + g.Reason
+	}
+	return lost + " may be lost: " + g.Reason
 }

@@ -19,11 +19,12 @@ var _ Input = (*Export)(nil)
 // journalctl prints them, and each once; several boots may be mixed.
 type Export struct {
 	fields *exportFields
-	uid    string
+	uid    int
 	from   Positions
 	met    Positions     // the latest entry met of each boot, read before or not
 	read   Positions     // how far each boot was read
 	passed map[Boot]bool // the entry of the position it started from was met
+	held   map[Boot][]item
 }
 
 // OpenExport reads export text from r. As with the journal itself only entries
@@ -35,11 +36,12 @@ type Export struct {
 func OpenExport(r io.Reader, uid int, from Positions) *Export {
 	return &Export{
 		fields: newExportFields(r),
-		uid:    strconv.Itoa(uid),
+		uid:    uid,
 		from:   from,
 		met:    Positions{},
 		read:   Positions{},
 		passed: map[Boot]bool{},
+		held:   map[Boot][]item{},
 	}
 }
 
@@ -49,9 +51,10 @@ func (x *Export) Close() error { return nil }
 // Positions returns how far each boot was read that has moved.
 func (x *Export) Positions() (Positions, error) { return maps.Clone(x.read), nil }
 
-// Entries yields the new entries of smtpd and postscreen. Malformed text, text
-// that ends within an entry's field and text without any entry are errors; they
-// name the byte at which the entry or field begins.
+// Entries yields the new entries of smtpd and postscreen, and a gap where
+// journald dropped some of Postfix's. Malformed text, text that ends within an
+// entry's field and text without any entry are errors; they name the byte at
+// which the entry or field begins.
 func (x *Export) Entries() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for n := 0; ; n++ {
@@ -63,53 +66,85 @@ func (x *Export) Entries() iter.Seq2[Entry, error] {
 			if err == io.EOF {
 				err = errors.New("no entry in it (not what journalctl -o export prints?)")
 			}
-			var e Entry
+			var i item
 			var fresh bool
 			if err == nil {
-				e, fresh, err = x.judge(raw)
+				i, fresh, err = x.judge(raw)
 			}
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("export text at byte %d: %w", start, err))
 				return
 			}
-			if fresh && !yield(e, nil) {
+			if fresh && !x.tell(i, yield) {
 				return
 			}
 		}
 	}
 }
 
-// judge turns the fields of an entry into the entry; fresh is false if it is
-// not trusted, not ours, or was read before.
-func (x *Export) judge(raw exportEntry) (e Entry, fresh bool, err error) {
-	e.Time, err = raw.realtime()
+// item is an entry of Postfix, or a gap of which one of journald's tells.
+type item struct {
+	Entry
+	gap  *Gap
+	here Position
+}
+
+// tell yields the item unless the entry is not ours. A gap before the first
+// entry of Postfix is held back until that comes, with its position: under a
+// wrong uid nothing must be passed over that is new once the uid is right.
+func (x *Export) tell(i item, yield func(Entry, error) bool) bool {
+	if _, read := x.read[i.Boot]; !read && i.gap != nil {
+		x.held[i.Boot] = append(x.held[i.Boot], i)
+		return true
+	}
+	for _, earlier := range x.held[i.Boot] {
+		x.read[i.Boot] = earlier.here
+		if !yield(Entry{}, earlier.gap) {
+			return false
+		}
+	}
+	delete(x.held, i.Boot)
+	x.read[i.Boot] = i.here
+	if i.gap != nil {
+		return yield(Entry{}, i.gap)
+	}
+	return !ClientFacing(i.Identifier) || yield(i.Entry, nil)
+}
+
+// judge makes an item of the fields of an entry; fresh is false if it is not
+// trusted, not ours, or was read before.
+func (x *Export) judge(raw exportEntry) (i item, fresh bool, err error) {
+	i.Time, err = raw.realtime()
 	if err != nil {
-		return Entry{}, false, err
+		return item{}, false, err
 	}
-	if raw["_TRANSPORT"] != "syslog" || raw["_UID"] != x.uid {
-		return Entry{}, false, nil
+	suppression := raw["_TRANSPORT"] == "driver" && raw["_UID"] == "0" && raw["MESSAGE_ID"] == SuppressionID
+	if !suppression && (raw["_TRANSPORT"] != "syslog" || raw["_UID"] != strconv.Itoa(x.uid)) {
+		return item{}, false, nil
 	}
-	if e.Monotonic, err = raw.monotonic(); err != nil {
-		return Entry{}, false, err
+	if i.Monotonic, err = raw.monotonic(); err != nil {
+		return item{}, false, err
 	}
-	if e.Boot, err = ParseBoot(raw["_BOOT_ID"]); err != nil {
-		return Entry{}, false, fmt.Errorf("field _BOOT_ID: %w", err)
+	if i.Boot, err = ParseBoot(raw["_BOOT_ID"]); err != nil {
+		return item{}, false, fmt.Errorf("field _BOOT_ID: %w", err)
 	}
-	here := Position{Cursor: raw["__CURSOR"], Realtime: e.Time, Monotonic: e.Monotonic}
-	if last, ok := x.met[e.Boot]; ok && (last.isAfter(e) || here.Cursor != "" && here.Cursor == last.Cursor) {
+	if suppression {
+		s := Suppression{Dropped: raw["N_DROPPED"], Unit: raw["OBJECT_SYSTEMD_UNIT"], UID: raw["OBJECT_UID"]}
+		if i.gap = s.Gap(i.Boot, i.Time, x.uid); i.gap == nil {
+			return item{}, false, nil
+		}
+	}
+	i.here = Position{Cursor: raw["__CURSOR"], Realtime: i.Time, Monotonic: i.Monotonic}
+	if last, ok := x.met[i.Boot]; ok && (last.isAfter(i.Entry) || i.here.Cursor != "" && i.here.Cursor == last.Cursor) {
 		// What was read and what was not could not be told apart later. It is
 		// refused at every run, so that nothing is lost without a word.
-		return Entry{}, false, errors.New("the entry is not after the one before it in its boot (export without --reverse, and each entry once)")
+		return item{}, false, errors.New("the entry is not after the one before it in its boot (export without --reverse, and each entry once)")
 	}
-	x.met[e.Boot] = here
-	if x.isOld(e, here.Cursor) {
-		return Entry{}, false, nil
-	}
-	x.read[e.Boot] = here
-	e.Identifier = raw["SYSLOG_IDENTIFIER"]
-	e.Message = raw["MESSAGE"]
-	e.PID = raw.pid()
-	return e, ClientFacing(e.Identifier), nil
+	x.met[i.Boot] = i.here
+	i.Identifier = raw["SYSLOG_IDENTIFIER"]
+	i.Message = raw["MESSAGE"]
+	i.PID = raw.pid()
+	return i, !x.isOld(i.Entry, i.here.Cursor), nil
 }
 
 // isOld reports whether the entry was read before this text was opened.

@@ -3,6 +3,7 @@ package journal_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -209,4 +210,63 @@ func distinctCursors(text []byte) bool {
 		}
 	}
 	return true
+}
+
+// drop is the nth entry of boot 1, in which journald tells of dropped messages.
+func drop(n int, unit string, uid int) journaltest.Entry {
+	return journaltest.Suppressed(line(n), 1000+n, unit, uid)
+}
+
+// told is an entry or a gap.
+type told struct {
+	Entry journal.Entry
+	Gap   journal.Gap
+}
+
+// tellUntil returns what comes, up to n of it.
+func tellUntil(t *testing.T, in journal.Input, n int) (all []told) {
+	t.Helper()
+	for e, err := range in.Entries() {
+		var gap *journal.Gap
+		switch {
+		case errors.As(err, &gap):
+			all = append(all, told{Gap: *gap})
+		case err != nil:
+			t.Fatal(err)
+		default:
+			all = append(all, told{Entry: e})
+		}
+		if len(all) == n {
+			break
+		}
+	}
+	return all
+}
+
+func TestExportTellsOnceOfWhatJournaldSuppressed(t *testing.T) {
+	gap := func(n int, unit string) told {
+		return told{Gap: journal.Gap{Boot: boot1, To: line(n).Time, Lost: 1000 + n, Reason: fmt.Sprintf("journald suppressed messages of %q, which logged too fast"+
+			" (LogRateLimitIntervalSec=0 in this unit lifts the limit, see systemd.exec(5))", unit)}}
+	}
+	forged, native, foreign, qmgr := drop(5, "postfix.service", postfix), drop(5, "postfix.service", postfix), drop(5, "postfix.service", postfix), line(9)
+	forged.Transport, forged.UID, native.Transport, foreign.UID, qmgr.Identifier = "journal", 1001, "journal", 1001, "postfix/qmgr"
+	text := journaltest.Export(
+		drop(1, "postfix@-.service", 0), line(2), drop(3, "postfix.service", postfix), drop(4, "ssh.service", 0), forged, native, foreign,
+		line(6), drop(7, "mail.service", postfix), line(8), qmgr)
+	want := []told{
+		gap(1, "postfix@-.service"), {Entry: entry(line(2))}, gap(3, "postfix.service"), {Entry: entry(line(6))}, gap(7, "mail.service"), {Entry: entry(line(8))},
+	}
+	for cut := 1; cut <= len(want); cut++ {
+		first := openExport(text, nil)
+		got := tellUntil(t, first, cut)
+		got = append(got, tellUntil(t, openExport(text, positions(t, first)), -1)...)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("cut after %d (-want +got):\n%s", cut, diff)
+		}
+	}
+	// Alone, one waits for the next entry of Postfix.
+	alone := openExport(journaltest.Export(drop(1, "postfix.service", postfix)), nil)
+	if got, moved := tellUntil(t, alone, -1), positions(t, alone); len(got)+len(moved) > 0 {
+		t.Errorf("told %v, positions %v, before anything trusted", got, moved)
+	}
 }

@@ -63,7 +63,8 @@ func (x *exportFields) entry() (exportEntry, error) {
 func matters(name string) bool {
 	switch name {
 	case "__CURSOR", "__REALTIME_TIMESTAMP", "__MONOTONIC_TIMESTAMP", "_BOOT_ID", "_TRANSPORT", "_UID",
-		"SYSLOG_IDENTIFIER", "SYSLOG_PID", "_PID", "MESSAGE":
+		"SYSLOG_IDENTIFIER", "SYSLOG_PID", "_PID", "MESSAGE",
+		"MESSAGE_ID", "N_DROPPED", "OBJECT_SYSTEMD_UNIT", "OBJECT_UID":
 		return true
 	}
 	return false

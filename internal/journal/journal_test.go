@@ -77,19 +77,6 @@ func TestBootIsReadAsItIsWritten(t *testing.T) {
 	}
 }
 
-func TestGapSaysFromWhenToWhen(t *testing.T) {
-	later := noon.Add(time.Hour)
-	for want, gap := range map[string]journal.Gap{
-		"entries between 2026-11-03T12:00:00Z and 2026-11-03T13:00:00Z may be lost: vacuumed": {From: noon, To: later, Reason: "vacuumed"},
-		"entries between 2026-11-03T12:00:00Z and now may be lost: vacuumed":                  {From: noon, Reason: "vacuumed"},
-		"entries may be lost: damaged": {Reason: "damaged"},
-	} {
-		if got := gap.Error(); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}
-
 func TestPositionCovers(t *testing.T) {
 	p := journal.Position{Realtime: noon, Monotonic: time.Hour}
 	for _, c := range []struct {
@@ -196,4 +183,23 @@ func isSubsequence(part, whole []journal.Entry) bool {
 		}
 	}
 	return len(part) == 0
+}
+
+func TestAGapSaysWhatIsKnownOfIt(t *testing.T) {
+	from, to := noon, noon.Add(time.Minute)
+	for want, gap := range map[string]journal.Gap{
+		"entries may be lost: damaged": {Reason: "damaged"},
+		"entries between 2026-11-03T12:00:00Z and 2026-11-03T12:01:00Z may be lost: vacuumed":   {From: from, To: to, Reason: "vacuumed"},
+		"entries between 2026-11-03T12:00:00Z and now may be lost: vacuumed":                    {From: from, Reason: "vacuumed"},
+		"entries up to 2026-11-03T12:01:00Z may be lost: unreadable":                            {To: to, Reason: "unreadable"},
+		"7 messages up to 2026-11-03T12:01:00Z are lost: suppressed":                            {To: to, Lost: 7, Reason: "suppressed"},
+		"7 messages between 2026-11-03T12:00:00Z and 2026-11-03T12:01:00Z are lost: suppressed": {From: from, To: to, Lost: 7, Reason: "suppressed"},
+	} {
+		if got := gap.Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if got, want := gap.Undated(), gap.Reason == "damaged"; got != want {
+			t.Errorf("%q: undated is %v", gap.Reason, got)
+		}
+	}
 }

@@ -133,6 +133,7 @@ func TestAncestorMistake3TheLastBanEndsForGood(t *testing.T) {
 	r.check(t, "203.0.113.9/32")
 
 	over := epoch.Add(week)
+	m.wake(over)
 	m.settle(over, ban.NeverBan{}, r)
 	check(t, []ban.Ban(nil), m.state().Bans)
 	m.readMaillog(over, maillog) // the next block
@@ -164,6 +165,7 @@ func TestAncestorMistake4OldLinesDoNotBanAgain(t *testing.T) {
 	maillog := strings.Repeat(loginLine(at(0), "unknown[203.0.113.9]"), 9)
 	m.readMaillog(at(1), maillog)
 	maillog += loginLine(epoch.Add(week), "unknown[203.0.113.9]")
+	m.wake(epoch.Add(week))
 	read := m.readMaillog(epoch.Add(week), maillog)
 	check(t, []int{1, 1, 0}, []int{read.Entries, read.Events, len(read.Bans)})
 	check(t, []string{"203.0.113.9/32"}, banned(read.Expired))

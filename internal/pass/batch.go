@@ -3,6 +3,7 @@ package pass
 import (
 	"time"
 
+	"smtpban/internal/journal"
 	"smtpban/internal/postfix"
 )
 
@@ -11,6 +12,7 @@ type batch struct {
 	entries  int
 	findings []postfix.Finding
 	puzzles  Puzzles
+	gaps     []*journal.Gap // dated ones
 	begin    time.Time
 }
 

@@ -61,9 +61,12 @@ func newest(log tape) time.Time {
 	return t
 }
 
-// run reads the log as one run does, with or without settling.
+// run reads the log as one run does, with or without settling. It is not the
+// first one, if the last entry is of long ago: what a jump of the clock puts off
+// would show in the history.
 func (m *machine) run(log tape, settle bool) {
 	m.t.Helper()
+	m.wake(newest(log))
 	m.read(newest(log), log)
 	if settle {
 		m.settle(newest(log), ban.NeverBan{}, blocking())
@@ -73,6 +76,7 @@ func (m *machine) run(log tape, settle bool) {
 // runCut is a run whose input breaks at the end of what was logged so far.
 func (m *machine) runCut(log tape, settle bool) {
 	m.t.Helper()
+	m.wake(newest(log))
 	broken := errors.New("broken")
 	in := m.open(log)
 	in.before = map[int]error{len(log): broken}

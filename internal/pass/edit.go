@@ -25,7 +25,7 @@ func (p Pass) Ban(b ban.Ban) (ban.Ban, error) {
 		if b, err = p.prolong(tx, b); err != nil {
 			return err
 		}
-		if err := errors.Join(tx.PutBan(b), tx.PutLastCommit(p.Now)); err != nil {
+		if err := errors.Join(tx.PutBan(b), p.stamp(tx)); err != nil {
 			return err
 		}
 		if b.Prefix != p.Policy.Client(b.Prefix.Addr()) {
@@ -72,7 +72,11 @@ func (p Pass) prolong(tx *store.Tx, b ban.Ban) (ban.Ban, error) {
 	if err != nil || !ok {
 		return b, err
 	}
-	if !old.Active(p.Now) {
+	horizon, err := p.Horizon(tx)
+	if err != nil {
+		return b, err
+	}
+	if !old.Active(horizon) {
 		return b, tx.EndBan(old, old.Until, store.Expired)
 	}
 	if b.Until.After(old.Until) {
@@ -103,7 +107,7 @@ func (p Pass) Unban(prefixes ...netip.Prefix) (ended []ban.Ban, err error) {
 				return err
 			}
 		}
-		return tx.PutLastCommit(p.Now)
+		return p.stamp(tx)
 	})
 	return ended, err
 }
@@ -148,11 +152,15 @@ func (p Pass) accused(tx *store.Tx, a netip.Addr) (bool, error) {
 }
 
 func (p Pass) endOverlapping(tx *store.Tx, prefixes []netip.Prefix) (ended []ban.Ban, err error) {
+	horizon, err := p.Horizon(tx)
+	if err != nil {
+		return nil, err
+	}
 	for b, err := range tx.Bans() {
 		if err != nil {
 			return nil, err
 		}
-		if b.Active(p.Now) && slices.ContainsFunc(prefixes, b.Prefix.Overlaps) {
+		if b.Active(horizon) && slices.ContainsFunc(prefixes, b.Prefix.Overlaps) {
 			ended = append(ended, b)
 		}
 	}

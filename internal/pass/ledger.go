@@ -141,7 +141,7 @@ func (l *ledger) retire(prefix netip.Prefix) error {
 
 // write stores what changed, in order of the keys, because bbolt is slow with
 // many keys in random order, and returns the new bans that are in force.
-func (l *ledger) write(now time.Time) (bans []ban.Ban, err error) {
+func (l *ledger) write(horizon time.Time) (bans []ban.Ban, err error) {
 	for _, hour := range slices.SortedFunc(maps.Keys(l.seen), time.Time.Compare) {
 		if err := l.tx.AddHour(store.Hour{Start: hour, Classes: l.seen[hour]}); err != nil {
 			return nil, err
@@ -171,7 +171,7 @@ func (l *ledger) write(now time.Time) (bans []ban.Ban, err error) {
 				return nil, err
 			}
 		}
-		if s.isNew && s.Active(now) {
+		if s.isNew && s.Active(horizon) {
 			bans = append(bans, s.Ban)
 		}
 	}

@@ -11,21 +11,19 @@ import (
 // boots that the journal has had nothing of for longer than bans are
 // remembered.
 func (p Pass) Move(positions journal.Positions, present []journal.Boot) error {
-	known, err := Positions(p.Store)
-	if err != nil {
-		return err
-	}
-	var gone []journal.Boot
-	for boot, position := range known {
-		if !slices.Contains(present, boot) && p.Now.Sub(position.Realtime) > p.Policy.Forget {
-			gone = append(gone, boot)
-		}
-	}
-	if len(positions) == 0 && len(gone) == 0 {
-		return nil
-	}
 	return p.Store.Update(func(tx *store.Tx) error {
-		for _, boot := range gone {
+		known, err := positionsIn(tx)
+		if err != nil {
+			return err
+		}
+		horizon, err := p.Horizon(tx)
+		if err != nil {
+			return err
+		}
+		for boot, position := range known {
+			if slices.Contains(present, boot) || horizon.Sub(position.Realtime) <= p.Policy.Forget {
+				continue
+			}
 			if err := tx.DeletePosition(boot); err != nil {
 				return err
 			}

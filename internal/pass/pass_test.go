@@ -160,6 +160,16 @@ func (m *machine) settle(now time.Time, never ban.NeverBan, enforcer ban.Enforce
 	return settled
 }
 
+// wake lets the clock of a machine that was off be believed.
+func (m *machine) wake(now time.Time) {
+	m.t.Helper()
+	for _, look := range []time.Time{now.Add(-time.Hour), now} {
+		if _, err := m.at(look).CheckClock(); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
 func (m *machine) ban(now time.Time, b ban.Ban) ban.Ban {
 	m.t.Helper()
 	b, err := m.at(now).Ban(b)
@@ -222,6 +232,7 @@ type rest struct {
 	Sessions []store.Session
 	Hours    []store.Hour
 	Shapes   []store.Shape
+	Gaps     []store.Gap
 }
 
 func (m *machine) rest() (r rest) {
@@ -233,7 +244,10 @@ func (m *machine) rest() (r rest) {
 		if r.Hours, err = collect(tx.Hours()); err != nil {
 			return err
 		}
-		r.Shapes, err = collect(tx.Shapes())
+		if r.Shapes, err = collect(tx.Shapes()); err != nil {
+			return err
+		}
+		r.Gaps, err = collect(tx.Gaps())
 		return err
 	})
 	if err != nil {

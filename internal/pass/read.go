@@ -32,7 +32,7 @@ type Read struct {
 	Events  int            // failures that count, some of several entries, some of one together
 	Bans    []ban.Ban      // new ones that are still in force
 	Expired []ban.Ban      // earlier ones whose time is over
-	Gaps    []*journal.Gap // not told of before
+	Gaps    []*journal.Gap // not known before
 }
 
 // Pass is one run. The caller holds the store's lock.
@@ -44,21 +44,22 @@ type Pass struct {
 }
 
 // Read brings what is new in the input into the state: each batch of entries
-// in one transaction together with its position. If nothing is new it writes
-// nothing. On an error of the input, what was read before it is kept.
+// and gaps in one transaction together with its position. If nothing is new it
+// writes nothing. On an error of the input, what was read before it is kept.
 func (p Pass) Read(in journal.Input) (Read, error) {
 	r := reading{Pass: p, in: in, batch: newBatch()}
 	for e, err := range in.Entries() {
 		var gap *journal.Gap
 		if errors.As(err, &gap) {
-			r.total.Gaps = append(r.total.Gaps, gap)
+			r.gap(gap)
 			continue
 		}
 		if err == nil {
 			err = r.entry(e)
 		}
 		if err != nil {
-			return r.total, errors.Join(err, r.commit())
+			err = errors.Join(err, r.commit(), r.commitDamage())
+			return r.total, err
 		}
 		if r.batch.full() {
 			if err := r.commit(); err != nil {
@@ -66,11 +67,7 @@ func (p Pass) Read(in journal.Input) (Read, error) {
 			}
 		}
 	}
-	if err := r.commit(); err != nil {
-		return r.total, err
-	}
-	var err error
-	r.total.Gaps, err = p.onlyNews(r.total.Gaps)
+	err := errors.Join(r.commit(), r.commitDamage())
 	return r.total, err
 }
 
@@ -80,7 +77,16 @@ type reading struct {
 	in       journal.Input
 	sessions *postfix.Sessions // nil until there is an entry
 	batch    *batch
+	damage   []*journal.Gap // undated ones
 	total    Read
+}
+
+func (r *reading) gap(g *journal.Gap) {
+	if g.Undated() {
+		r.damage = append(r.damage, g)
+		return
+	}
+	r.batch.gaps = append(r.batch.gaps, g)
 }
 
 func (r *reading) entry(e journal.Entry) (err error) {
@@ -110,7 +116,7 @@ func (r *reading) entry(e journal.Entry) (err error) {
 }
 
 // commit judges the findings of the batch and stores the outcome, the sessions
-// still open and the positions in one transaction. A ban that is both new and
+// still open, the gaps and the positions in one transaction. A ban that is both new and
 // over is only for the history.
 func (r *reading) commit() error {
 	positions, err := r.in.Positions()
@@ -119,7 +125,7 @@ func (r *reading) commit() error {
 	}
 	b := r.batch
 	r.batch = newBatch()
-	if b.entries == 0 && len(positions) == 0 {
+	if b.entries == 0 && len(b.gaps) == 0 && len(positions) == 0 {
 		return nil
 	}
 	var bans, expired []ban.Ban
@@ -133,29 +139,37 @@ func (r *reading) commit() error {
 				return err
 			}
 		}
-		if bans, err = l.write(r.Now); err != nil {
+		horizon, err := r.Horizon(tx)
+		if err != nil {
+			return err
+		}
+		if bans, err = l.write(horizon); err != nil {
 			return err
 		}
 		if err := errors.Join(putPositions(tx, positions), r.putRest(tx, b)); err != nil {
 			return err
 		}
-		if expired, err = endExpired(tx, r.Now); err != nil {
+		if expired, err = r.endExpired(tx); err != nil {
 			return err
 		}
 		expired = slices.DeleteFunc(expired, func(b ban.Ban) bool { return l.isNew(b.Prefix) })
 		expired = append(expired, l.expired...)
-		return tx.PutLastCommit(r.Now)
+		return r.stamp(tx)
 	})
 	if err != nil {
 		return err
 	}
 	r.total.Bans = append(r.total.Bans, bans...)
 	r.total.Expired = append(r.total.Expired, expired...)
+	r.total.Gaps = append(r.total.Gaps, b.gaps...)
 	return nil
 }
 
 // putRest stores what concerns no client that is known.
 func (r *reading) putRest(tx *store.Tx, b *batch) error {
+	if err := r.putGaps(tx, b.gaps); err != nil {
+		return err
+	}
 	for _, text := range slices.Sorted(maps.Keys(b.puzzles)) {
 		if err := tx.AddShape(b.puzzles[text]); err != nil {
 			return err
@@ -191,21 +205,26 @@ func (p Pass) sessions(now time.Time) (*postfix.Sessions, error) {
 }
 
 // Positions returns how far each boot was read, as the readers want it.
-func Positions(s *store.Store) (journal.Positions, error) {
-	positions := journal.Positions{}
-	err := s.View(func(tx *store.Tx) error {
-		values, err := tx.Positions()
-		if err != nil {
-			return err
-		}
-		for boot, value := range values {
-			var p journal.Position
-			if err := p.UnmarshalBinary(value); err != nil {
-				return fmt.Errorf("boot %v: %w", journal.Boot(boot), err)
-			}
-			positions[boot] = p
-		}
-		return nil
+func Positions(s *store.Store) (positions journal.Positions, err error) {
+	err = s.View(func(tx *store.Tx) error {
+		positions, err = positionsIn(tx)
+		return err
 	})
 	return positions, err
+}
+
+func positionsIn(tx *store.Tx) (journal.Positions, error) {
+	values, err := tx.Positions()
+	if err != nil {
+		return nil, err
+	}
+	positions := journal.Positions{}
+	for boot, value := range values {
+		var p journal.Position
+		if err := p.UnmarshalBinary(value); err != nil {
+			return nil, fmt.Errorf("boot %v: %w", journal.Boot(boot), err)
+		}
+		positions[boot] = p
+	}
+	return positions, nil
 }

@@ -121,7 +121,7 @@ func TestAGapDoesNotStopTheReading(t *testing.T) {
 	m := newMachine(t)
 	in := m.open(failures("203.0.113.9", 0, 1))
 	in.before = map[int]error{0: first, 2: last}
-	check(t, pass.Read{Entries: 2, Events: 2, Gaps: []*journal.Gap{first, last}}, m.readFrom(at(1), in))
+	check(t, pass.Read{Entries: 2, Events: 2, Gaps: []*journal.Gap{last, first}}, m.readFrom(at(1), in))
 	check(t, journal.Positions{{}: {Cursor: "2", Realtime: at(1)}}, m.positions())
 }
 
@@ -261,6 +261,7 @@ func TestReadTellsOfBansThatAreOverUnlessTheyAreOfThePast(t *testing.T) {
 	m.read(at(1), log)
 	log = append(log, failures("198.51.100.7", 2, 2, 2, 2, 2)...) // over before it is read
 	log = append(log, failures("203.0.113.200", 30)...)
+	m.wake(at(30))
 	read := m.read(at(30), log)
 	check(t, []string{"203.0.113.9/32"}, banned(read.Expired))
 	check(t, []ban.Ban(nil), read.Bans)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"smtpban/internal/ban"
 	"smtpban/internal/store"
@@ -27,8 +26,8 @@ type Failure struct {
 	Err error
 }
 
-// Settle makes the enforcer block just what the state wants at now, and ends
-// the bans whose time is over. A nil enforcer leaves the routes alone. With
+// Settle makes the enforcer block just what the state wants, and ends the bans
+// whose time is over, see Horizon. A nil enforcer leaves the routes alone. With
 // keep it only adds: at boot the clock may be wrong and nothing must be lost.
 //
 // Routes are settled also when the state can't be written: an expired ban must
@@ -70,17 +69,17 @@ func (p Pass) noteEnforced(added []netip.Prefix) error {
 				return err
 			}
 		}
-		return tx.PutLastCommit(p.Now)
+		return p.stamp(tx)
 	})
 }
 
 // end moves the bans whose time is over to the history.
 func (p Pass) end() (expired []ban.Ban, err error) {
 	err = p.Store.Update(func(tx *store.Tx) error {
-		if expired, err = endExpired(tx, p.Now); err != nil {
+		if expired, err = p.endExpired(tx); err != nil {
 			return err
 		}
-		return tx.PutLastCommit(p.Now)
+		return p.stamp(tx)
 	})
 	if err != nil {
 		return nil, err
@@ -118,11 +117,15 @@ func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool)
 func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, expired []ban.Ban, err error) {
 	want = ban.NewChoice(p.Limits)
 	err = p.Store.View(func(tx *store.Tx) error {
+		horizon, err := p.Horizon(tx)
+		if err != nil {
+			return err
+		}
 		for b, err := range tx.Bans() {
 			if err != nil {
 				return err
 			}
-			if !b.Active(p.Now) {
+			if !b.Active(horizon) {
 				expired = append(expired, b)
 				continue
 			}
@@ -139,13 +142,17 @@ func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, expired []ban.Ban, e
 	return want, expired, err
 }
 
-func endExpired(tx *store.Tx, now time.Time) ([]ban.Ban, error) {
+func (p Pass) endExpired(tx *store.Tx) ([]ban.Ban, error) {
+	horizon, err := p.Horizon(tx)
+	if err != nil {
+		return nil, err
+	}
 	var expired []ban.Ban
 	for b, err := range tx.Bans() {
 		if err != nil {
 			return nil, err
 		}
-		if !b.Active(now) {
+		if !b.Active(horizon) {
 			expired = append(expired, b)
 		}
 	}

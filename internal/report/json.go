@@ -47,6 +47,7 @@ type jsonReport struct {
 	Ineffective []jsonIneffective `json:"ineffective"`
 
 	Seen    []jsonSeen  `json:"classes"`
+	Gaps    []jsonGap   `json:"gaps"`
 	Unknown []jsonShape `json:"unknown"`
 }
 
@@ -62,6 +63,13 @@ type jsonSeen struct {
 	Counted int    `json:"counted"`
 }
 
+type jsonGap struct {
+	From   *string `json:"from"` // null where it is not known
+	To     *string `json:"to"`
+	Lost   *int    `json:"lost"`
+	Reason string  `json:"reason"`
+}
+
 type jsonShape struct {
 	Shape string `json:"shape"` // "" for all those for which there was no room
 	Lines int    `json:"lines"`
@@ -75,8 +83,8 @@ func WriteBansJSON(w io.Writer, bans []Ban) error { return writeJSON(w, toJSON(b
 // WriteJSON writes the report as a JSON object.
 func (r Report) WriteJSON(w io.Writer) error {
 	out := jsonReport{
-		Until: stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans), Surplus: r.Surplus,
-		Ineffective: []jsonIneffective{}, Seen: []jsonSeen{}, Unknown: unknownJSON(r.Unknown),
+		Since: known(r.Since), Until: stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans), Surplus: r.Surplus,
+		Ineffective: []jsonIneffective{}, Seen: []jsonSeen{}, Gaps: []jsonGap{}, Unknown: unknownJSON(r.Unknown),
 	}
 	for _, x := range r.Ineffective {
 		out.Ineffective = append(out.Ineffective, jsonIneffective{ClientName(x.Prefix), stamp(x.Since), stamp(x.Last)})
@@ -84,9 +92,12 @@ func (r Report) WriteJSON(w io.Writer) error {
 	for _, s := range r.Seen {
 		out.Seen = append(out.Seen, jsonSeen{s.Class.String(), s.Events, s.Counted})
 	}
-	if !r.Since.IsZero() {
-		since := stamp(r.Since)
-		out.Since = &since
+	for _, g := range r.Gaps {
+		gap := jsonGap{From: known(g.From), To: known(g.To), Reason: g.Reason}
+		if g.Lost > 0 {
+			gap.Lost = &g.Lost
+		}
+		out.Gaps = append(out.Gaps, gap)
 	}
 	for _, c := range r.Clients {
 		out.Clients = append(out.Clients, jsonClient{
@@ -175,6 +186,15 @@ func isPlain(text []byte) bool {
 
 // stamp writes a time in RFC 3339, UTC, with microseconds.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+
+// known is the stamp of a time, null for the zero one.
+func known(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	s := stamp(t)
+	return &s
+}
 
 // ClientName writes a client as the log names it, where it is a single address.
 func ClientName(p netip.Prefix) string {

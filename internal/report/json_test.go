@@ -126,6 +126,26 @@ const sampleJSON = `{
       "counted": 0
     }
   ],
+  "gaps": [
+    {
+      "from": null,
+      "to": null,
+      "lost": null,
+      "reason": "system@1.journal is damaged"
+    },
+    {
+      "from": "2026-11-03T09:00:00.000000Z",
+      "to": "2026-11-03T10:00:00.000000Z",
+      "lost": null,
+      "reason": "the last entry read is \u001b[31mgone"
+    },
+    {
+      "from": null,
+      "to": "2026-11-03T11:00:00.000000Z",
+      "lost": 25004,
+      "reason": "suppressed"
+    }
+  ],
   "unknown": [
     {
       "shape": "postscreen: NEW TEST from CLIENT",
@@ -168,6 +188,7 @@ func TestJSONListsAreNeverNull(t *testing.T) {
   "surplus": 0,
   "ineffective": [],
   "classes": [],
+  "gaps": [],
   "unknown": []
 }
 `, object.String())

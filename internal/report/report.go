@@ -71,7 +71,8 @@ type Report struct {
 	// they were blocked: their packets come, or our answers go, another way.
 	Ineffective []Ineffective
 
-	Seen    []Seen // since the hour of Since, in the order of ban.Classes
+	Seen    []Seen      // since the hour of Since, in the order of ban.Classes
+	Gaps    []store.Gap // noticed after Since, in that order
 	Unknown []store.Shape
 }
 
@@ -129,6 +130,9 @@ func New(tx *store.Tx, never ban.NeverBan, since, now time.Time) (Report, error)
 	if r.Seen, err = seenSince(tx, since); err != nil {
 		return Report{}, err
 	}
+	if r.Gaps, err = gapsSince(tx, since); err != nil {
+		return Report{}, err
+	}
 	r.Unknown, err = Unknown(tx)
 	return r, err
 }
@@ -147,6 +151,18 @@ func ineffective(tx *store.Tx, bans []Ban, since time.Time) ([]Ineffective, erro
 		}
 	}
 	return all, nil
+}
+
+func gapsSince(tx *store.Tx, since time.Time) (gaps []store.Gap, err error) {
+	for g, err := range tx.Gaps() {
+		if err != nil {
+			return nil, err
+		}
+		if g.Noticed.After(since) {
+			gaps = append(gaps, g)
+		}
+	}
+	return gaps, nil
 }
 
 // seenSince adds up the hours from that of since on.

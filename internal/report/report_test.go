@@ -134,6 +134,10 @@ func sample(t *testing.T) report.Report {
 	enforce(t, s, protected, -1, -0.75)
 	see(t, s, -2.5, map[ban.Class]store.Count{ban.SASLAuth: {Events: 30, Counted: 28}, ban.Login: {Events: 4}})
 	see(t, s, -1, map[ban.Class]store.Count{ban.DNSBL: {Events: 7}, 77: {Events: 1}, ban.SASLAuth: {Events: 3, Counted: 3}})
+	miss(t, s,
+		store.Gap{Reason: "system@1.journal is damaged", Noticed: at(-3)},
+		store.Gap{From: at(-3), To: at(-2), Reason: "the last entry read is \x1b[31mgone", Noticed: at(-2)},
+		store.Gap{To: at(-1), Lost: 25004, Reason: "suppressed", Noticed: at(-1)})
 	puzzle(t, s, "smtpd: warning: CLIENT: a \x1b[31mriddle", 2)
 	puzzle(t, s, "postscreen: NEW TEST from CLIENT", 3)
 	never := ban.NewNeverBan([]ban.Protected{{Prefix: prefix("192.0.2.25/32"), Reason: "own address"}}, nil)
@@ -158,6 +162,26 @@ func see(t *testing.T, s *store.Store, hour float64, classes map[ban.Class]store
 	if err := s.Update(func(tx *store.Tx) error { return tx.AddHour(store.Hour{Start: at(hour), Classes: classes}) }); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// miss records gaps.
+func miss(t *testing.T, s *store.Store, gaps ...store.Gap) {
+	t.Helper()
+	for _, g := range gaps {
+		if err := s.Update(func(tx *store.Tx) error { return tx.AddGap(g) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTheReportHasTheGapsNoticedSinceTheLastOne(t *testing.T) {
+	s := newStore(t, nil, nil)
+	gap := func(noticed float64) store.Gap {
+		return store.Gap{From: at(-9), To: at(-8), Reason: "vacuumed", Noticed: at(noticed)}
+	}
+	miss(t, s, gap(-3), gap(-2), gap(-1))
+	check(t, []store.Gap{gap(-1)}, newReport(t, s, ban.NeverBan{}, at(-2), noon).Gaps)
+	check(t, []store.Gap{gap(-3), gap(-2), gap(-1)}, newReport(t, s, ban.NeverBan{}, time.Time{}, noon).Gaps)
 }
 
 // puzzle records lines that no rule knows.

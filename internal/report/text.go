@@ -58,6 +58,11 @@ func (t Text) WriteReport(w io.Writer, r Report) error {
 			return err
 		}
 	}
+	if len(r.Gaps) > 0 {
+		if err := t.writeGaps(w, r.Gaps); err != nil {
+			return err
+		}
+	}
 	if len(r.Unknown) == 0 {
 		return nil
 	}
@@ -104,6 +109,28 @@ func (t Text) writeSeen(w io.Writer, seen []Seen) error {
 		return err
 	}
 	return t.Table(w, "classes", []string{"CLASS", "EVENTS", "COUNTED"}, rows)
+}
+
+// writeGaps prints what of the log was lost.
+func (t Text) writeGaps(w io.Writer, gaps []store.Gap) error {
+	var rows [][]string
+	for _, g := range gaps {
+		row := []string{"-", "-", "-", Printable(g.Reason)}
+		if !g.From.IsZero() {
+			row[0] = t.time(g.From)
+		}
+		if !g.To.IsZero() {
+			row[1] = t.time(g.To)
+		}
+		if g.Lost > 0 {
+			row[2] = strconv.Itoa(g.Lost)
+		}
+		rows = append(rows, row)
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return t.Table(w, "gaps in the log", []string{"FROM", "TO", "LOST", "REASON"}, rows)
 }
 
 // WriteUnknown prints the shapes of lines that no rule knows.

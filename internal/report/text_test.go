@@ -52,6 +52,13 @@ class-77   1       0
 
 4 classes listed.
 
+FROM                     TO                       LOST   REASON
+-                        -                        -      system@1.journal is damaged
+2026-11-03 10:00:00 CET  2026-11-03 11:00:00 CET  -      the last entry read is ?[31mgone
+-                        2026-11-03 12:00:00 CET  25004  suppressed
+
+3 gaps in the log listed.
+
 LINES  LATEST                   SHAPE
 3      2026-11-03 11:00:00 CET  postscreen: NEW TEST from CLIENT
 2      2026-11-03 11:00:00 CET  smtpd: warning: CLIENT: a ?[31mriddle
@@ -76,6 +83,10 @@ sasl-auth  33  31
 dnsbl      7   0
 login      4   0
 class-77   1   0
+
+-                        -                        -      system@1.journal is damaged
+2026-11-03 10:00:00 CET  2026-11-03 11:00:00 CET  -      the last entry read is ?[31mgone
+-                        2026-11-03 12:00:00 CET  25004  suppressed
 
 3  2026-11-03 11:00:00 CET  postscreen: NEW TEST from CLIENT
 2  2026-11-03 11:00:00 CET  smtpd: warning: CLIENT: a ?[31mriddle

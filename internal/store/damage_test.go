@@ -35,7 +35,10 @@ func TestADamagedValueIsReportedWithItsOwner(t *testing.T) {
 		{"history to prune", bucketHistory, []byte("x"), func(tx *Tx) error { return tx.PruneHistory(at(0)) }, "key 78 of an ended ban: damaged value"},
 		{"clients due", bucketDue, []byte("x"), forgetAll, "key 78 of a client due: damaged value"},
 		{"client due", bucketDue, []byte("\x00\x00\x00\x00\x00\x00\x00\x00\x00x"), forgetAll, "key 00000000000000000078 of a client due: damaged value"},
+		{"gaps", bucketGaps, gapKey(1), func(tx *Tx) error { return first(tx.Gaps()) }, "gap 0000000000000001: damaged value"},
+		{"gaps to prune", bucketGaps, gapKey(1), func(tx *Tx) error { return tx.PruneGaps(at(0)) }, "gap 0000000000000001: damaged value"},
 		{"last commit", bucketMeta, keyCommit, func(tx *Tx) error { _, err := tx.LastCommit(); return err }, "time of last commit: damaged value"},
+		{"doubt", bucketMeta, keyDoubt, func(tx *Tx) error { _, err := tx.Doubt(); return err }, "time of last doubt: damaged value"},
 		{"last report", bucketMeta, keyReport, func(tx *Tx) error { _, err := tx.LastReport(); return err }, "time of last report: damaged value"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

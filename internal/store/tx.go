@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	bucketMeta      = []byte("meta")      // schema; last commit; last report
+	bucketMeta      = []byte("meta")      // schema; last commit; last report; doubt about the clock
 	bucketPositions = []byte("positions") // boot id -> journal position, opaque here
 	bucketClients   = []byte("clients")   // rule, prefix -> ban.Client
 	bucketDue       = []byte("due")       // hour, rule, prefix -> when to look whether a client can be forgotten
@@ -23,10 +23,12 @@ var (
 	bucketSessions  = []byte("sessions")  // opaque -> what is remembered of an open SMTP session, opaque here
 	bucketHours     = []byte("hours")     // hour -> Hour
 	bucketShapes    = []byte("shapes")    // shape -> Shape
+	bucketGaps      = []byte("gaps")      // number, in the order of noticing -> Gap
 
 	keySchema = []byte("schema")
 	keyCommit = []byte("commit")
 	keyReport = []byte("report")
+	keyDoubt  = []byte("doubt")
 )
 
 // Tx is a transaction on the state. What it returns is only valid as a whole:
@@ -59,6 +61,15 @@ func (t *Tx) put(bucket, key, value []byte) error {
 	}
 	t.changed = true
 	return b.Put(key, value)
+}
+
+// sequence returns a number that the bucket has never given before, from 1 on.
+func (t *Tx) sequence(bucket []byte) (uint64, error) {
+	b, err := t.bolt.CreateBucketIfNotExists(bucket)
+	if err != nil {
+		return 0, err
+	}
+	return b.NextSequence()
 }
 
 func (t *Tx) delete(bucket, key []byte) error {
@@ -97,11 +108,23 @@ func (t *Tx) DeletePosition(boot [16]byte) error {
 	return t.delete(bucketPositions, boot[:])
 }
 
-// LastCommit returns when the state last changed, zero if never.
+// LastCommit returns when the state last changed, by a clock that is believed,
+// zero if never.
 func (t *Tx) LastCommit() (time.Time, error) { return t.metaTime(keyCommit) }
 
 // PutLastCommit records when the state last changed.
 func (t *Tx) PutLastCommit(now time.Time) error { return t.putMetaTime(keyCommit, now) }
+
+// Doubt returns since when the clock is in doubt, zero if it is not.
+func (t *Tx) Doubt() (time.Time, error) { return t.metaTime(keyDoubt) }
+
+// PutDoubt records since when the clock is in doubt; the zero time ends that.
+func (t *Tx) PutDoubt(now time.Time) error {
+	if now.IsZero() {
+		return t.delete(bucketMeta, keyDoubt)
+	}
+	return t.putMetaTime(keyDoubt, now)
+}
 
 // LastReport returns up to when the last marked report told, zero if never.
 func (t *Tx) LastReport() (time.Time, error) { return t.metaTime(keyReport) }

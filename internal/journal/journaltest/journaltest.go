@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +36,7 @@ type Entry struct {
 	Identifier string
 	PID        int
 	Message    string
+	More       map[string]string // further fields
 }
 
 // Boot returns the id of the nth boot of a test's machine.
@@ -41,6 +44,18 @@ func Boot(n byte) journal.Boot {
 	var b journal.Boot
 	b[0], b[15] = 0xb0, n
 	return b
+}
+
+// Suppressed turns the entry into one in which journald says that it dropped so
+// many messages of the unit, whose next one a process of this uid wrote.
+func Suppressed(e Entry, dropped int, unit string, uid int) Entry {
+	e.Transport, e.UID, e.Identifier = "driver", 0, journal.Journald
+	e.Message = fmt.Sprintf("Suppressed %d messages from %s", dropped, unit)
+	e.More = map[string]string{
+		"MESSAGE_ID": journal.SuppressionID, "N_DROPPED": fmt.Sprint(dropped),
+		"OBJECT_SYSTEMD_UNIT": unit, "OBJECT_UID": fmt.Sprint(uid),
+	}
+	return e
 }
 
 // Export returns the entries in the Journal Export Format, see
@@ -63,6 +78,9 @@ func Export(entries ...Entry) []byte {
 		field(&b, "SYSLOG_IDENTIFIER", e.Identifier)
 		field(&b, "SYSLOG_PID", fmt.Sprint(e.PID))
 		field(&b, "MESSAGE", e.Message)
+		for _, name := range slices.Sorted(maps.Keys(e.More)) {
+			field(&b, name, e.More[name])
+		}
 		b.WriteByte('\n')
 	}
 	return b.Bytes()

@@ -43,6 +43,7 @@ type Reader struct {
 	counted bool              // j stands on an entry of it that counts as read
 	last    journal.Position  // the last entry yielded of it, without its cursor
 	hole    *journal.Gap      // unreadable entries since, not yielded yet
+	held    []suppressed      // gaps that wait for a trusted entry
 	bad     int               // unreadable places so far
 	ends    journal.Positions // newest entry of a boot, taken before it was read
 	done    journal.Positions // how far each boot was read
@@ -105,7 +106,8 @@ func (r *Reader) Close() error {
 }
 
 // Entries yields the entries that smtpd and postscreen wrote under the trusted
-// uid after the positions the journal was opened with.
+// uid after the positions the journal was opened with, and a gap where journald
+// dropped some of Postfix's.
 func (r *Reader) Entries() iter.Seq2[journal.Entry, error] {
 	return func(yield func(journal.Entry, error) bool) {
 		for _, gap := range r.gaps {
@@ -129,7 +131,7 @@ func (r *Reader) Entries() iter.Seq2[journal.Entry, error] {
 // readBoot yields what is new in one boot. It returns false if the caller wants
 // no more.
 func (r *Reader) readBoot(boot journal.Boot, yield func(journal.Entry, error) bool) (more bool, err error) {
-	r.boot, r.last = boot, r.opts.From[boot]
+	r.boot, r.last, r.held = boot, r.opts.From[boot], nil
 	gap, on, err := r.begin()
 	if err != nil {
 		return false, err
@@ -138,7 +140,7 @@ func (r *Reader) readBoot(boot journal.Boot, yield func(journal.Entry, error) bo
 		return false, nil
 	}
 	for ; on; on, err = r.next() {
-		e, ours, err := r.entry()
+		e, kind, err := r.entry()
 		if err != nil {
 			r.counted = true
 			if err := r.passOver(err); err != nil {
@@ -152,8 +154,17 @@ func (r *Reader) readBoot(boot journal.Boot, yield func(journal.Entry, error) bo
 				return false, nil
 			}
 		}
+		if kind == journald {
+			if more, err := r.suppression(yield); err != nil || !more {
+				return more, err
+			}
+			continue
+		}
+		if !r.yieldHeld(yield) {
+			return false, nil
+		}
 		r.counted = true
-		if !ours {
+		if kind == others {
 			continue
 		}
 		r.last = journal.Position{Realtime: e.Time, Monotonic: e.Monotonic}
@@ -204,41 +215,66 @@ func (r *Reader) passOver(cause error) error {
 	return nil
 }
 
-// entry reads the entry on which the journal stands; ours is false if it is not
-// one of smtpd or postscreen. The tag is asked for first, since most entries
-// end there, and each field costs a walk over all of them.
-func (r *Reader) entry() (e journal.Entry, ours bool, err error) {
+// The kinds of entries that are let through.
+type kind int
+
+const (
+	clientFacing kind = iota // of smtpd or postscreen
+	others                   // of Postfix, too
+	journald                 // not of Postfix, but perhaps about it
+)
+
+// entry reads the entry on which the journal stands, if it is a client-facing
+// one. The tag is asked for first, since most entries end there, and each field
+// costs a walk over all of them.
+func (r *Reader) entry() (journal.Entry, kind, error) {
 	tag, err := r.field("SYSLOG_IDENTIFIER")
 	if tag == "" && err == nil {
 		// Of a damaged entry libsystemd finds the fields that are whole, and
 		// mail_owner owns no processes but Postfix's, which have a tag: see
-		// postconf(5).
+		// postconf(5). So has journald.
 		err = errors.New("an entry of Postfix without SYSLOG_IDENTIFIER")
 	}
-	if err != nil || !journal.ClientFacing(tag) {
-		return journal.Entry{}, false, err
+	if err != nil {
+		return journal.Entry{}, others, err
 	}
+	if tag == journal.Journald {
+		transport, err := r.field("_TRANSPORT")
+		if transport == "driver" {
+			return journal.Entry{}, journald, err
+		}
+		return journal.Entry{}, others, err
+	}
+	if !journal.ClientFacing(tag) {
+		return journal.Entry{}, others, nil
+	}
+	e, err := r.line(tag)
+	return e, clientFacing, err
+}
+
+// line reads the rest of a client-facing entry.
+func (r *Reader) line(tag string) (journal.Entry, error) {
 	message, err := r.field("MESSAGE")
 	if message == "" && err == nil {
 		err = errors.New("an entry of smtpd or postscreen without MESSAGE")
 	}
 	if err != nil {
-		return journal.Entry{}, false, err
+		return journal.Entry{}, err
 	}
 	pid, err := r.field("SYSLOG_PID")
 	if pid == "" && err == nil {
 		pid, err = r.field("_PID")
 	}
 	if err != nil {
-		return journal.Entry{}, false, err
+		return journal.Entry{}, err
 	}
 	at, err := r.clocks()
 	if err != nil {
-		return journal.Entry{}, false, err
+		return journal.Entry{}, err
 	}
-	e = journal.Entry{Boot: r.boot, Time: at.Realtime, Monotonic: at.Monotonic, Identifier: tag, Message: message}
+	e := journal.Entry{Boot: r.boot, Time: at.Realtime, Monotonic: at.Monotonic, Identifier: tag, Message: message}
 	e.PID, _ = strconv.Atoi(pid) // whoever logs without a pid has none
-	return e, true, nil
+	return e, nil
 }
 
 // field returns the value of a field, "" if the entry has no such field.

@@ -204,13 +204,13 @@ func (r *Reader) leave() {
 
 // finish ends the reading of a boot. Its end becomes the position only if
 // something trusted was ever read in it: under a wrong uid nothing is, and all
-// of it is new once the uid is right.
+// of it is new once the uid is right. Nor is passed over what is held back.
 func (r *Reader) finish() {
 	r.leave()
 	none := journal.Position{}
 	end, taken := r.ends[r.boot]
 	from, read := r.opts.From[r.boot], r.done[r.boot]
-	if !taken || end == from || from == none && read == none {
+	if !taken || len(r.held) > 0 || end == from || from == none && read == none {
 		return
 	}
 	if !read.Covers(end.Monotonic, end.Realtime) {
@@ -250,19 +250,31 @@ func (r *Reader) clocks() (journal.Position, error) {
 
 // matchTrusted lets through what was received by syslog(3) from a process of
 // the trusted uid, which journald takes from the kernel: every other field, the
-// unit included, can be had by a local user.
+// unit included, can be had by a local user. And it lets through where journald
+// itself, whose transport nobody else has, says that it dropped messages.
+//
+// libsystemd looks for the last match first, which no other entry has.
 func (r *Reader) matchTrusted(boot journal.Boot) error {
-	if err := r.match(boot); err != nil {
+	if err := r.match(boot, "_TRANSPORT=syslog", "_UID="+strconv.Itoa(r.opts.UID)); err != nil {
 		return err
 	}
-	if err := r.j.AddMatch("_TRANSPORT=syslog"); err != nil {
+	if err := r.j.AddDisjunction(); err != nil {
 		return err
 	}
-	return r.j.AddMatch("_UID=" + strconv.Itoa(r.opts.UID))
+	return r.addMatches(boot, "_TRANSPORT=driver", "_UID=0", "MESSAGE_ID="+journal.SuppressionID)
 }
 
-// match lets through all entries of one boot.
-func (r *Reader) match(boot journal.Boot) error {
+// match lets through the entries of one boot that have all of these fields.
+func (r *Reader) match(boot journal.Boot, fields ...string) error {
 	r.j.FlushMatches()
-	return r.j.AddMatch("_BOOT_ID=" + boot.String())
+	return r.addMatches(boot, fields...)
+}
+
+func (r *Reader) addMatches(boot journal.Boot, fields ...string) error {
+	for _, field := range append([]string{"_BOOT_ID=" + boot.String()}, fields...) {
+		if err := r.j.AddMatch(field); err != nil {
+			return err
+		}
+	}
+	return nil
 }

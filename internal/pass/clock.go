@@ -1,0 +1,87 @@
+package pass
+
+import (
+	"time"
+
+	"smtpban/internal/store"
+)
+
+// A clock that jumped is not believed at once: before the network is up it may
+// be years off, and nobody whose ban was made to run for a week must be let in
+// for that. What a machine that was really off has missed is found out by a
+// second look.
+const (
+	maxJump = 24 * time.Hour // further from the last commit the clock is in doubt
+
+	// A second look that agrees comes so long after the first one: about an
+	// hour, since a timer may be early, and at most a good week, since by then
+	// the clock may have jumped again (who runs a job every week is served).
+	minLook = 55 * time.Minute
+	maxLook = 8 * 24 * time.Hour
+
+	// maxAge is how old the last commit becomes where nothing else changes the
+	// state. Otherwise a quiet week would look like a jump.
+	maxAge = 12 * time.Hour
+)
+
+// believed reports whether the clock shows about what it may after the last
+// commit; there is nothing to compare a fresh state's with.
+func (p Pass) believed(last time.Time) bool {
+	return last.IsZero() || p.Now.Sub(last).Abs() <= maxJump
+}
+
+// Horizon returns up to when bans have run out and old things may be forgotten:
+// now, but where the clock is in doubt not beyond the last commit. So nothing
+// expires meanwhile.
+func (p Pass) Horizon(tx *store.Tx) (time.Time, error) {
+	last, err := tx.LastCommit()
+	if err != nil || p.believed(last) || p.Now.Before(last) {
+		return p.Now, err
+	}
+	return last, nil
+}
+
+// stamp records when the state changed, unless the clock is in doubt.
+func (p Pass) stamp(tx *store.Tx) error {
+	last, err := tx.LastCommit()
+	if err != nil || !p.believed(last) {
+		return err
+	}
+	return tx.PutLastCommit(p.Now)
+}
+
+// CheckClock compares the clock with the last commit. Where the two are more
+// than a day apart the clock is in doubt, until a check about an hour later
+// finds that it went on from there, or that it is back. If the doubt is new,
+// the time of the last commit is returned, otherwise the zero time.
+//
+// Every run that may change something begins with it.
+func (p Pass) CheckClock() (jumpedFrom time.Time, err error) {
+	var last, doubt time.Time
+	err = p.Store.View(func(tx *store.Tx) (err error) {
+		if last, err = tx.LastCommit(); err != nil {
+			return err
+		}
+		doubt, err = tx.Doubt()
+		return err
+	})
+	if err != nil || last.IsZero() {
+		return time.Time{}, err
+	}
+	age, look := p.Now.Sub(last).Abs(), p.Now.Sub(doubt)
+	switch {
+	case p.believed(last) && doubt.IsZero() && age < maxAge:
+		return time.Time{}, nil
+	case !p.believed(last) && (look < 0 || look > maxLook): // no doubt yet is long ago, too
+		err = p.Store.Update(func(tx *store.Tx) error { return tx.PutDoubt(p.Now) })
+		return last, err
+	case !p.believed(last) && look < minLook:
+		return time.Time{}, nil
+	}
+	return time.Time{}, p.Store.Update(func(tx *store.Tx) error {
+		if err := tx.PutDoubt(time.Time{}); err != nil {
+			return err
+		}
+		return tx.PutLastCommit(p.Now)
+	})
+}
