@@ -49,8 +49,8 @@ func (s *Store) with(readOnly bool, fn func(*bolt.DB) error) (err error) {
 		}
 	}()
 	db, err := bolt.Open(s.path, 0o600, &bolt.Options{ReadOnly: readOnly, Timeout: busy,
-		OpenFile: func(name string, flag int, mode fs.FileMode) (_ *os.File, err error) {
-			file, err = os.OpenFile(name, flag&^os.O_CREATE, mode)
+		OpenFile: func(string, int, fs.FileMode) (_ *os.File, err error) {
+			file, err = s.openFile(readOnly)
 			return file, err
 		}})
 	if errors.Is(err, bolterrors.ErrTimeout) {
@@ -68,6 +68,30 @@ func (s *Store) with(readOnly bool, fn func(*bolt.DB) error) (err error) {
 	return errors.Join(fn(db), db.Close())
 }
 
+// openFile opens the file for bbolt, which would create a missing one, and take
+// an empty one for a new one.
+func (s *Store) openFile(readOnly bool) (*os.File, error) {
+	flag := os.O_RDWR
+	if readOnly {
+		flag = os.O_RDONLY
+	}
+	f, err := os.OpenFile(s.path, flag, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() == 0 {
+		err = errEmpty
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+var errEmpty = damagef("the file is empty")
+
 // checkPages makes sure that bbolt can follow what the pages of the file say.
 func (s *Store) checkPages() (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -76,7 +100,7 @@ func (s *Store) checkPages() (err error) {
 			err = damagef("%v", r)
 		}
 	}()
-	f, err := os.Open(s.path)
+	f, err := s.openFile(true)
 	if err != nil {
 		return err
 	}
@@ -89,9 +113,6 @@ func (s *Store) checkPages() (err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return err
-	}
-	if info.Size() == 0 {
-		return damagef("the file is empty")
 	}
 	data, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {

@@ -129,3 +129,15 @@ func TestAFileWithoutADigestIsLookedAtAllTheSame(t *testing.T) {
 		t.Errorf("a digest by another name: got %v", err)
 	}
 }
+
+func TestAFileEmptiedBetweenTwoTransactionsIsNoNewOne(t *testing.T) {
+	s := newStore(t)
+	update(t, s, sample().put)
+	writeFile(t, s.path, nil)
+	if err := s.Update(sample().put); !errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v", err)
+	}
+	if data := readFile(t, s.path); len(data) > 0 {
+		t.Errorf("the file now has %d bytes", len(data))
+	}
+}

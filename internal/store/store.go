@@ -195,16 +195,16 @@ func (s *Store) copyTo(path string) error {
 		return fmt.Errorf("copying state: %w", err)
 	}
 	defer f.Close()
-	err = s.View(func(tx *Tx) error {
-		if _, err := tx.bolt.WriteTo(f); err != nil {
-			return err
+	return s.View(func(tx *Tx) error {
+		_, err := tx.bolt.WriteTo(f)
+		if err == nil {
+			err = f.Sync()
 		}
-		return f.Sync()
+		if err != nil {
+			return fmt.Errorf("copying it to %s: %w", path, err)
+		}
+		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("copying to %s: %w", path, err)
-	}
-	return nil
 }
 
 // hint adds to an error of the file system or of bbolt what to do about it.
