@@ -63,12 +63,16 @@ func (a *app) withKernel(do func(config.Config, pass.Pass, *kernel) error) error
 		return err
 	}
 	defer end()
-	k, err := a.openKernel(cfg, p.Store)
+	told, err := a.mend(cfg, p)
 	if err != nil {
 		return err
 	}
+	k, err := a.openKernel(cfg, p.Store)
+	if err != nil {
+		return errors.Join(told, err)
+	}
 	defer k.close()
-	return errors.Join(do(cfg, p, k), k.remember(p.Store))
+	return errors.Join(told, do(cfg, p, k), k.remember(p.Store))
 }
 
 // read brings what is new in the log into the state.

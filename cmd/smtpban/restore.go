@@ -32,20 +32,24 @@ func (a *app) restore() error {
 		return errors.Join(broken, err)
 	}
 	defer end()
+	told, err := a.mend(cfg, p)
+	if err != nil {
+		return errors.Join(broken, err)
+	}
 	if broken != nil {
 		last, _, err := recall(p.Store)
 		if err != nil || last.Route == (config.Route{}) {
-			return errors.Join(broken, err)
+			return errors.Join(broken, told, err)
 		}
 		cfg.Route = last.Route
 	}
 	k, err := a.openKernel(cfg, p.Store)
 	if err != nil {
-		return errors.Join(broken, err)
+		return errors.Join(broken, told, err)
 	}
 	defer k.close()
 	settled, err := p.Settle(slices.Concat(k.Never, k.last.Never), a.enforcer(k), true)
-	return errors.Join(broken, err, a.announceSettled(settled, everything))
+	return errors.Join(broken, told, err, a.announceSettled(settled, everything))
 }
 
 // configOrDefaults loads the configuration, and the defaults together with
