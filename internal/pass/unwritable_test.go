@@ -2,6 +2,7 @@ package pass_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"smtpban/internal/ban"
+	"smtpban/internal/journal"
 	"smtpban/internal/pass"
 	"smtpban/internal/store"
 )
@@ -169,6 +171,89 @@ func TestBansThatCouldNotBeKeptAreNotTold(t *testing.T) {
 	})
 	check(t, syscall.ENOSPC, failed)
 	check(t, []int{0, 1000}, []int{len(full.Bans), len(freed.Bans)})
+}
+
+// TestARunThatMeetsAFullDiskAnywhereLosesAndDoublesNothing makes the same run
+// with more and more room, until nothing fails, and each time once more with
+// room enough.
+func TestARunThatMeetsAFullDiskAnywhereLosesAndDoublesNothing(t *testing.T) {
+	needsRoot(t)
+	var log tape
+	for i := range 500 {
+		log = append(log, failures(nth(1000+i).Addr().String(), 20, 20, 20, 20, 20)...)
+	}
+	expiring := func(m *machine) error { return m.at(at(0)).Store.Update(putBans(1000)) }
+	run := func(m *machine, r *routes) error {
+		in := m.open(log)
+		in.before = map[int]error{len(log): &journal.Gap{Reason: "damaged"}} // is a commit as well
+		_, read := m.at(at(25)).Read(in)
+		_, settled := m.at(at(25)).Settle(nil, r, false)
+		return errors.Join(read, settled)
+	}
+	roomy := newMachine(t)
+	if err := errors.Join(expiring(roomy), run(roomy, blocking())); err != nil {
+		t.Fatal(err)
+	}
+	want := roomy.state()
+
+	failed := map[string]bool{} // by what was in the state afterwards
+	for room := 0; ; room += 48 << 10 {
+		if room > 2<<20 {
+			t.Fatal("never enough room")
+		}
+		m, r := newMachine(t), blocking()
+		var first error
+		var stopped, got state
+		onOwnThread(t, func() error {
+			dir := filepath.Dir(m.path)
+			filler := filepath.Join(dir, "filler")
+			err := errors.Join(smallDisk(dir), expiring(m), fill(dir))
+			for i := range 1000 {
+				r.blocked[nth(i)] = true
+			}
+			if err == nil {
+				err = shrink(filler, int64(room))
+			}
+			if err != nil {
+				return err
+			}
+			first = run(m, r)
+			for i := range 1000 {
+				if r.blocked[nth(i)] {
+					t.Errorf("with %d bytes of room the route of %s is still there", room, nth(i))
+					break
+				}
+			}
+			stopped = m.state()
+			if err := os.Remove(filler); err != nil {
+				return err
+			}
+			err = run(m, r)
+			got = m.state()
+			return err
+		})
+		check(t, want, got)
+		if first == nil {
+			break
+		}
+		if !errors.Is(first, syscall.ENOSPC) || !strings.Contains(first.Error(), m.path) {
+			t.Errorf("with %d bytes of room: %v", room, first)
+		}
+		failed[fmt.Sprintf("%d clients, %d bans, %d ended", len(stopped.Clients), len(stopped.Bans), len(stopped.Ended))] = true
+	}
+	check(t, map[string]bool{
+		"0 clients, 1000 bans, 0 ended": true, // nothing fitted
+		"0 clients, 0 bans, 1000 ended": true, // what was read did not fit, what is over did
+	}, failed)
+}
+
+// shrink frees that much of a file that fills the disk.
+func shrink(path string, by int64) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return os.Truncate(path, max(info.Size()-by, 0))
 }
 
 // putBans stores n bans from hour 0 to 24.

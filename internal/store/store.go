@@ -71,7 +71,7 @@ func patiently(patience time.Duration, try func() error) error {
 func tryLock(path string) (*os.File, error) {
 	f, err := createOwned(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		f, err = os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
+		f, err = os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0) // locked also where nothing may be written
 	}
 	if err != nil {
 		return nil, hint(err)
