@@ -53,6 +53,15 @@ func putDigest(tx *bolt.Tx, sum uint64) error {
 
 // checkContent makes sure that the file holds what was committed.
 func checkContent(tx *bolt.Tx) error {
+	var first error
+	for err := range tx.Check() { // to the end, or its goroutine stays
+		if first == nil {
+			first = damage{err}
+		}
+	}
+	if first != nil {
+		return first
+	}
 	n, err := readSchema(tx, ^uint32(0))
 	if err != nil {
 		return err
@@ -64,16 +73,9 @@ func checkContent(tx *bolt.Tx) error {
 	case known && want != digest(tx):
 		return damagef("it holds something else than what was committed")
 	case !known && n <= newestSchema(migrations):
-		if err := checkUndigested(tx); err != nil {
-			return err
-		}
+		return checkUndigested(tx)
 	}
-	for found := range tx.Check() { // to the end, or its goroutine stays
-		if err == nil {
-			err = damage{found}
-		}
-	}
-	return err
+	return nil
 }
 
 // checkUndigested looks at a file that has no digest, which must be older than
