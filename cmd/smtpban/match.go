@@ -81,12 +81,13 @@ func (m *match) run(lines []string) error {
 // showKnownShapes shows those that block has met.
 func (m *match) showKnownShapes(cfg config.Config) error {
 	var shapes []store.Shape
-	err := m.state(cfg).View(func(tx *store.Tx) (err error) {
+	s := m.state(cfg)
+	err := s.View(func(tx *store.Tx) (err error) {
 		shapes, err = report.Unknown(tx)
 		return err
 	})
 	if err != nil {
-		return err
+		return m.hint(s, err)
 	}
 	return m.showShapes(shapes)
 }

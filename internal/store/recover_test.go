@@ -139,3 +139,24 @@ func TestARecoveryThatFailsChangesNothing(t *testing.T) {
 		t.Error("the damaged file changed")
 	}
 }
+
+func TestARecoveryThatWasCutShortIsMadeAnew(t *testing.T) {
+	s := snapshotted(t)
+	writeFile(t, s.path, nil)
+	// It was killed before the new file got its name.
+	if err := os.Link(s.path, s.path+".damaged-1"); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, s.path+".recovered", readFile(t, s.snapshot())[:9000])
+	got, err := s.Recover(nothing)
+	want := Recovery{Source: FromSnapshot, Snapshot: at(10), Aside: s.path + ".damaged-2"}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	if diff := cmp.Diff(sample(), load(t, s, sampleSettings...), exact); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"smtpban.db", "smtpban.db.damaged-1", "smtpban.db.damaged-2", "smtpban.db.snapshot"}, files(t, s)); diff != "" {
+		t.Error(diff)
+	}
+}
