@@ -109,7 +109,9 @@ func (a *app) begin(cfg config.Config) (p pass.Pass, end func(), err error) {
 	case a.elsewhere():
 		s, end, err = store.Empty()
 	case a.dryRun:
+		real := s
 		s, end, err = s.Scratch()
+		err = a.hint(real, err)
 	default:
 		end, err = s.Lock(patience)
 	}

@@ -63,13 +63,17 @@ func (a *app) withKernel(do func(config.Config, pass.Pass, *kernel) error) error
 		return err
 	}
 	defer end()
-	k, err := a.openKernel(cfg, p.Store)
+	told, err := a.mend(cfg, p)
 	if err != nil {
 		return err
 	}
+	k, err := a.openKernel(cfg, p.Store)
+	if err != nil {
+		return errors.Join(told, err)
+	}
 	defer k.close()
 	doubt := a.checkClock(p)
-	return errors.Join(doubt, do(cfg, p, k), k.remember(p.Store))
+	return errors.Join(told, doubt, do(cfg, p, k), k.remember(p.Store))
 }
 
 // checkClock warns once where the clock may be wrong.

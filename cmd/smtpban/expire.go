@@ -32,9 +32,23 @@ func (a *app) expire() error {
 		if err != nil && a.input.given() {
 			return err // what a mistyped name leads to must not reach the routes
 		}
-		return errors.Join(err, a.settle(p, k), tidy(p))
+		return errors.Join(err, a.settle(p, k), tidy(p), a.maintain(p.Store))
 	})
 }
+
+// maintain looks after the state's file. A dry run works on a copy of it.
+func (a *app) maintain(s *store.Store) error {
+	if a.dryRun {
+		return nil
+	}
+	if err := s.Snapshot(a.now, snapshotAge); err != nil {
+		return err
+	}
+	return s.Compact()
+}
+
+// snapshotAge is how old the snapshot may become before there is a new one.
+const snapshotAge = 24 * time.Hour
 
 // tidy forgets the clients, ended bans and pardons that no longer matter, and
 // what was seen long ago. A client whose tally is over is kept for a while, so

@@ -68,7 +68,6 @@ func (m *match) run(lines []string) error {
 		return m.showReadings(cfg, lines)
 	}
 	if len(lines) == 0 && !m.input.given() {
-		m.log.notice("those that smtpban block has met; with - lines come from standard input", nil)
 		return m.showKnownShapes(cfg)
 	}
 	err = m.eachLine(cfg, lines, func(e journal.Entry, ok bool) error {
@@ -83,13 +82,15 @@ func (m *match) run(lines []string) error {
 // showKnownShapes shows those that block has met.
 func (m *match) showKnownShapes(cfg config.Config) error {
 	var shapes []store.Shape
-	err := m.state(cfg).View(func(tx *store.Tx) (err error) {
+	s := m.state(cfg)
+	err := s.View(func(tx *store.Tx) (err error) {
 		shapes, err = report.Unknown(tx)
 		return err
 	})
 	if err != nil {
-		return err
+		return m.hint(s, err)
 	}
+	m.log.notice("those that smtpban block has met; with - lines come from standard input", nil)
 	return m.showShapes(shapes)
 }
 

@@ -57,7 +57,7 @@ func (a *app) look(do func(pass.Pass, *kernel) error) error {
 	s := a.state(cfg)
 	k, err := a.openKernel(cfg, s)
 	if err != nil {
-		return err
+		return a.hint(s, err)
 	}
 	defer k.close()
 	return do(pass.Pass{Store: s, Policy: cfg.Policy, Limits: limits(cfg.Route), Now: a.now}, k)

@@ -31,20 +31,24 @@ func (a *app) restore() error {
 		return errors.Join(broken, err)
 	}
 	defer end()
+	told, err := a.mend(cfg, p)
+	if err != nil {
+		return errors.Join(broken, err)
+	}
 	if broken != nil {
 		last, _, err := recall(p.Store)
 		if err != nil || last.Route.Protocol == 0 {
-			return errors.Join(broken, err)
+			return errors.Join(broken, told, err)
 		}
 		cfg.Route, p.Limits = last.Route, limits(last.Route)
 	}
 	k, err := a.openKernel(cfg, p.Store)
 	if err != nil {
-		return errors.Join(broken, err)
+		return errors.Join(broken, told, err)
 	}
 	defer k.close()
 	settled, err := p.Settle(k.never.With(k.last.Protected, k.last.Names), a.enforcer(k), true)
-	return errors.Join(broken, err, a.announceSettled(settled, everything))
+	return errors.Join(broken, told, err, a.announceSettled(settled, everything))
 }
 
 // configOrDefaults loads the configuration, and the defaults together with

@@ -41,12 +41,13 @@ type Hit struct {
 const (
 	OriginJournal = "journal" // decided from the log
 	OriginManual  = "manual"  // smtpban ban
+	OriginAdopted = "adopted" // of a route whose ban was lost with a damaged state
 )
 
 // Ban is a sentence on a prefix.
 type Ban struct {
 	Prefix   netip.Prefix
-	Class    Class // the class with most points; 0 for a manual ban
+	Class    Class // the class with most points; 0 for a ban not decided from the log
 	Failures int   // counted events of the client, those within the ban included
 	Start    time.Time
 	Until    time.Time // Forever for a permanent ban

@@ -14,25 +14,9 @@ import (
 // Ban puts a ban of the admin's own on its prefix. One that is in force there
 // already is never shortened. It returns the ban as it then stands.
 func (p Pass) Ban(b ban.Ban) (ban.Ban, error) {
-	err := p.Store.Update(func(tx *store.Tx) error {
-		c, err := tx.Client(b.Prefix)
-		if err != nil {
-			return err
-		}
-		if !p.Policy.TallyOver(c, p.Now) {
-			b.Failures = c.Failures
-		}
-		if b, err = p.prolong(tx, b); err != nil {
-			return err
-		}
-		if err := errors.Join(tx.PutBan(b), p.stamp(tx)); err != nil {
-			return err
-		}
-		if b.Prefix != p.Policy.Client(b.Prefix.Addr()) {
-			return nil // wider or narrower than what is counted as one client
-		}
-		c.Sentence(b)
-		return tx.PutClient(c, p.Policy.Due(c))
+	err := p.Store.Update(func(tx *store.Tx) (err error) {
+		b, err = p.sentence(tx, b)
+		return err
 	})
 	return b, err
 }
@@ -64,6 +48,27 @@ func (p Pass) Offenders(prefix netip.Prefix) (offenders []ban.Offender, err erro
 		return nil
 	})
 	return offenders, err
+}
+
+func (p Pass) sentence(tx *store.Tx, b ban.Ban) (ban.Ban, error) {
+	c, err := tx.Client(b.Prefix)
+	if err != nil {
+		return b, err
+	}
+	if !p.Policy.TallyOver(c, p.Now) {
+		b.Failures = c.Failures
+	}
+	if b, err = p.prolong(tx, b); err != nil {
+		return b, err
+	}
+	if err := errors.Join(tx.PutBan(b), p.stamp(tx)); err != nil {
+		return b, err
+	}
+	if b.Prefix != p.Policy.Client(b.Prefix.Addr()) {
+		return b, nil // wider or narrower than what is counted as one client
+	}
+	c.Sentence(b)
+	return b, tx.PutClient(c, p.Policy.Due(c))
 }
 
 // prolong returns what becomes of b where a ban stands on its prefix already.

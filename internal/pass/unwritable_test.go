@@ -2,6 +2,7 @@ package pass_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"smtpban/internal/ban"
+	"smtpban/internal/journal"
 	"smtpban/internal/pass"
 	"smtpban/internal/store"
 )
@@ -169,6 +171,91 @@ func TestBansThatCouldNotBeKeptAreNotTold(t *testing.T) {
 	})
 	check(t, syscall.ENOSPC, failed)
 	check(t, []int{0, 1000}, []int{len(full.Bans), len(freed.Bans)})
+}
+
+const expiring = 1000 // bans in the state before the run below
+
+// attackedRun ends them and bans whoever the log tells of.
+func attackedRun(m *machine, log tape, r *routes) error {
+	in := m.open(log)
+	in.before = map[int]error{len(log): &journal.Gap{Reason: "damaged"}} // is a commit as well
+	_, read := m.at(at(25)).Read(in)
+	_, settled := m.at(at(25)).Settle(ban.NeverBan{}, r, false)
+	return errors.Join(read, settled)
+}
+
+// squeezed makes the run on a disk with that much room, and again with room
+// enough. It returns what was in the state after each, and how the first one
+// failed.
+func squeezed(t *testing.T, log tape, room int64) (m *machine, stopped, done state, failed error) {
+	t.Helper()
+	m = newMachine(t)
+	r := blocking()
+	for i := range expiring {
+		r.blocked[nth(i)] = true
+	}
+	onOwnThread(t, func() error {
+		dir := filepath.Dir(m.path)
+		filler := filepath.Join(dir, "filler")
+		err := errors.Join(smallDisk(dir), m.at(at(0)).Store.Update(putBans(expiring)), fill(dir), shrink(filler, room))
+		if err != nil {
+			return err
+		}
+		failed = attackedRun(m, log, r)
+		stopped = m.state()
+		for i := range expiring {
+			if r.blocked[nth(i)] {
+				return fmt.Errorf("with %d bytes of room the route of %s is still there", room, nth(i))
+			}
+		}
+		if err := os.Remove(filler); err != nil {
+			return err
+		}
+		err = attackedRun(m, log, r)
+		done = m.state()
+		return err
+	})
+	return m, stopped, done, failed
+}
+
+// TestARunThatMeetsAFullDiskAnywhereLosesAndDoublesNothing makes the same run
+// with more and more room, until nothing fails.
+func TestARunThatMeetsAFullDiskAnywhereLosesAndDoublesNothing(t *testing.T) {
+	needsRoot(t)
+	var log tape
+	for i := range 500 {
+		log = append(log, failures(nth(expiring+i).Addr().String(), 20, 20, 20, 20, 20)...)
+	}
+	roomy := newMachine(t)
+	if err := errors.Join(roomy.at(at(0)).Store.Update(putBans(expiring)), attackedRun(roomy, log, blocking())); err != nil {
+		t.Fatal(err)
+	}
+	want := roomy.state()
+	seen := map[string]bool{} // what was in the state after a failure
+	for room := int64(0); ; room += 48 << 10 {
+		m, stopped, done, failed := squeezed(t, log, room)
+		check(t, want, done)
+		if failed == nil {
+			break
+		}
+		if !errors.Is(failed, syscall.ENOSPC) || !strings.Contains(failed.Error(), m.path) {
+			t.Fatalf("with %d bytes of room: %v", room, failed)
+		}
+		seen[fmt.Sprintf("%d clients, %d bans, %d ended", len(stopped.Clients), len(stopped.Bans), len(stopped.Ended))] = true
+	}
+	check(t, map[string]bool{
+		"0 clients, 1000 bans, 0 ended": true, // nothing fitted
+		"0 clients, 0 bans, 1000 ended": true, // what was read did not fit, what is over did
+	}, seen)
+}
+
+// shrink frees that much of a file that fills the disk.
+func shrink(path string, by int64) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return os.Truncate(path, max(info.Size()-by, 0))
 }
 
 // putBans stores n bans from hour 0 to 24.

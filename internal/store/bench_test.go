@@ -99,6 +99,11 @@ func BenchmarkAfter100kOfEach(b *testing.B) {
 			})
 		}
 	})
+	b.Run("first View, which looks whether all is sound", func(b *testing.B) {
+		for b.Loop() {
+			view(b, New(s.path), nothing)
+		}
+	})
 	b.Run("View of one ban", func(b *testing.B) {
 		for b.Loop() {
 			view(b, s, func(tx *Tx) error {

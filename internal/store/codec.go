@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"net/netip"
@@ -20,7 +19,7 @@ const valueVersion = 1
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-var errDamaged = errors.New("damaged value")
+var errDamaged = damagef("damaged value")
 
 type encoder []byte
 

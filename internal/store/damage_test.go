@@ -1,13 +1,18 @@
 package store
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	bolt "go.etcd.io/bbolt"
 
 	"smtpban/internal/ban"
 )
@@ -67,4 +72,76 @@ func first[T any](pairs iter.Seq2[T, error]) error {
 		return err
 	}
 	return nil
+}
+
+func TestAFileCutOffUnderATransactionIsDamaged(t *testing.T) {
+	for _, verb := range []string{"View", "Update"} {
+		t.Run(verb, func(t *testing.T) {
+			s := newStore(t)
+			if err := os.WriteFile(s.path, grown(t), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			run := map[string]func(func(*Tx) error) error{"View": s.View, "Update": s.Update}[verb]
+			err := run(func(tx *Tx) error {
+				if err := os.Truncate(s.path, 8192); err != nil {
+					t.Fatal(err)
+				}
+				for _, err := range tx.Clients() {
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), s.path) {
+				t.Errorf("got %v", err)
+			}
+			// Nothing that the transaction held keeps others out.
+			if err := New(s.path).View(func(*Tx) error { return nil }); !errors.Is(err, ErrDamaged) {
+				t.Errorf("afterwards got %v", err)
+			}
+		})
+	}
+}
+
+func TestAPanicThatIsNotTheFilesFaultGoesOn(t *testing.T) {
+	s := newStore(t)
+	update(t, s, sample().put)
+	defer func() {
+		if r := recover(); r != "a mistake of ours" {
+			t.Errorf("recovered %v", r)
+		}
+	}()
+	err := s.View(func(*Tx) error { panic("a mistake of ours") })
+	t.Errorf("no panic, but %v", err)
+}
+
+func TestAFileWithoutADigestIsLookedAtAllTheSame(t *testing.T) {
+	s := goldenCopy(t)
+	data := bytes.ReplaceAll(readFile(t, s.path), []byte("mail.example.com"), []byte("mail.example.net"))
+	if err := os.WriteFile(s.path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.View(func(*Tx) error { return nil }); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a value that was changed: got %v", err)
+	}
+	other := goldenCopy(t)
+	if err := inFile(t, other, func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put([]byte("digesu"), nil) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.View(func(*Tx) error { return nil }); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a digest by another name: got %v", err)
+	}
+}
+
+func TestAFileEmptiedBetweenTwoTransactionsIsNoNewOne(t *testing.T) {
+	s := newStore(t)
+	update(t, s, sample().put)
+	writeFile(t, s.path, nil)
+	if err := s.Update(sample().put); !errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v", err)
+	}
+	if data := readFile(t, s.path); len(data) > 0 {
+		t.Errorf("the file now has %d bytes", len(data))
+	}
 }

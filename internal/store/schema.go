@@ -29,7 +29,10 @@ func writeSchema(tx *bolt.Tx, n uint32) error {
 func readSchema(tx *bolt.Tx, newest uint32) (uint32, error) {
 	meta := tx.Bucket(bucketMeta)
 	if meta == nil || meta.Get(keySchema) == nil {
-		return 0, errors.New("not a state file of smtpban")
+		if isForeign(tx) {
+			return 0, errors.New("not a state file of smtpban")
+		}
+		return 0, fmt.Errorf("schema number: %w", errDamaged)
 	}
 	value := meta.Get(keySchema)
 	if len(value) != 4 {
@@ -43,6 +46,13 @@ func readSchema(tx *bolt.Tx, newest uint32) (uint32, error) {
 		return 0, fmt.Errorf("schema %d, this version knows up to %d: %w", n, newest, ErrNewer)
 	}
 	return n, nil
+}
+
+// isForeign reports whether a file without a schema is another program's: it has
+// buckets, and none of ours.
+func isForeign(tx *bolt.Tx) bool {
+	bucket, _ := tx.Cursor().First()
+	return bucket != nil && tx.Bucket(bucketClients) == nil && tx.Bucket(bucketBans) == nil && tx.Bucket(bucketPositions) == nil
 }
 
 // migrate brings the file from its schema up to the one after the last step.

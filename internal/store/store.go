@@ -17,7 +17,6 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,23 +31,36 @@ const busy = 10 * time.Second
 
 // Store is a state file, which need not exist yet.
 type Store struct {
-	path string
+	path    string
+	sound   bool // it was looked at, and nothing is wrong with it
+	salvage bool // the last commit but one will do
 }
 
 // New returns the store in the file at path. It touches nothing.
-func New(path string) *Store { return &Store{path} }
+func New(path string) *Store { return &Store{path: path} }
 
 // Lock keeps other writers out until unlock is called. It waits as long as
 // patience says and then fails with ErrLocked.
 func (s *Store) Lock(patience time.Duration) (unlock func(), err error) {
 	path := s.path + ".lock"
+	var f *os.File
+	err = patiently(patience, func() (err error) {
+		f, err = tryLock(path)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// patiently tries until the answer is another one than ErrLocked, or patience
+// is at its end.
+func patiently(patience time.Duration, try func() error) error {
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		f, err := tryLock(path)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
+		err := try()
 		if !errors.Is(err, ErrLocked) || time.Now().After(deadline) {
-			return nil, fmt.Errorf("locking %s: %w", path, err)
+			return err
 		}
 	}
 }
@@ -59,16 +71,13 @@ func (s *Store) Lock(patience time.Duration) (unlock func(), err error) {
 func tryLock(path string) (*os.File, error) {
 	f, err := createOwned(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		f, err = os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
+		f, err = os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0) // locked also where nothing may be written
 	}
 	if err != nil {
 		return nil, hint(err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(f, unix.LOCK_EX); err != nil {
 		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = ErrLocked
-		}
 		return nil, err
 	}
 	locked, err := f.Stat()
@@ -80,35 +89,41 @@ func tryLock(path string) (*os.File, error) {
 	return f, nil
 }
 
+// flock fails with ErrLocked where it would have to wait.
+func flock(f *os.File, how int) error {
+	err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return ErrLocked
+	}
+	return err
+}
+
 // Update runs fn in a transaction that is committed if fn returns nil and
 // leaves no trace otherwise, nor if fn puts and deletes nothing. The caller holds the lock.
 func (s *Store) Update(fn func(*Tx) error) error {
 	if err := s.create(); err != nil {
 		return err
 	}
-	db, err := s.open(false)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	err = db.Update(func(tx *bolt.Tx) error {
-		migrated, err := migrate(tx, migrations)
-		if err != nil {
-			return err
-		}
-		t := &Tx{bolt: tx}
-		if err := errors.Join(fn(t), t.putDue()); err != nil {
-			return err
-		}
-		if !t.changed && !migrated {
-			return errUnchanged
+	return s.with(false, func(db *bolt.DB) error {
+		err := db.Update(func(tx *bolt.Tx) error {
+			migrated, err := migrate(tx, migrations)
+			if err != nil {
+				return err
+			}
+			t := &Tx{bolt: tx}
+			if err := errors.Join(fn(t), t.putDue()); err != nil {
+				return err
+			}
+			if !t.changed && !migrated {
+				return errUnchanged
+			}
+			return t.putDigest(migrated)
+		})
+		if err != nil && !errors.Is(err, errUnchanged) {
+			return fmt.Errorf("writing state %s: %w", s.path, err)
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, errUnchanged) {
-		return fmt.Errorf("writing state %s: %w", s.path, err)
-	}
-	return nil
 }
 
 // errUnchanged rolls back a transaction in which nothing was changed: bbolt
@@ -118,24 +133,30 @@ var errUnchanged = errors.New("nothing was changed")
 // View runs fn on the state as it was last committed. A file that does not
 // exist reads as empty.
 func (s *Store) View(fn func(*Tx) error) error {
-	db, err := s.open(true)
-	if errors.Is(err, fs.ErrNotExist) {
+	opened := false
+	err := s.with(true, func(db *bolt.DB) error {
+		opened = true
+		err := db.View(func(tx *bolt.Tx) error {
+			if err := checkSchema(tx, newestSchema(migrations)); err != nil {
+				return err
+			}
+			return fn(&Tx{bolt: tx})
+		})
+		if err != nil {
+			return fmt.Errorf("reading state %s: %w", s.path, err)
+		}
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) && !opened {
 		return fn(&Tx{})
 	}
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	err = db.View(func(tx *bolt.Tx) error {
-		if err := checkSchema(tx, newestSchema(migrations)); err != nil {
-			return err
-		}
-		return fn(&Tx{bolt: tx})
-	})
-	if err != nil {
-		return fmt.Errorf("reading state %s: %w", s.path, err)
-	}
-	return nil
+	return err
+}
+
+// Missing reports whether there is no file yet, or none any more.
+func (s *Store) Missing() bool {
+	_, err := os.Stat(s.path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // Empty returns a store of nothing in a temporary directory. The caller calls
@@ -155,12 +176,9 @@ func (s *Store) Scratch() (scratch *Store, remove func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	err = s.View(func(tx *Tx) error {
-		if tx.bolt == nil {
-			return nil
-		}
-		return tx.bolt.CopyFile(scratch.path, 0o600)
-	})
+	if !s.Missing() {
+		err = s.copyTo(scratch.path)
+	}
 	if err != nil {
 		remove()
 		return nil, nil, err
@@ -168,21 +186,25 @@ func (s *Store) Scratch() (scratch *Store, remove func(), err error) {
 	return scratch, remove, nil
 }
 
-func (s *Store) open(readOnly bool) (*bolt.DB, error) {
-	// bbolt would create a missing file, and take an empty one for a new one.
-	if info, err := os.Stat(s.path); err != nil {
-		return nil, fmt.Errorf("opening state: %w", hint(err))
-	} else if info.Size() == 0 {
-		return nil, fmt.Errorf("opening state %s: the file is empty, so it was damaged (move it away: the next run makes the bans again that the journal still tells of, but not those made or lifted by hand)", s.path)
-	}
-	db, err := bolt.Open(s.path, 0o600, &bolt.Options{ReadOnly: readOnly, Timeout: busy})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		err = ErrLocked
-	}
+// copyTo writes what was last committed to a new file in place of what a run
+// that was killed may have left there.
+func (s *Store) copyTo(path string) error {
+	os.Remove(path) // if it can't be removed it can't be made
+	f, err := createOwned(path, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("opening state %s: %w", s.path, hint(err))
+		return fmt.Errorf("copying state: %w", err)
 	}
-	return db, nil
+	defer f.Close()
+	return s.View(func(tx *Tx) error {
+		_, err := tx.bolt.WriteTo(f)
+		if err == nil {
+			err = f.Sync()
+		}
+		if err != nil {
+			return fmt.Errorf("copying it to %s: %w", path, err)
+		}
+		return nil
+	})
 }
 
 // hint adds to an error of the file system or of bbolt what to do about it.
@@ -192,8 +214,6 @@ func hint(err error) error {
 		return fmt.Errorf("%w (run as root; the units run as smtpban, who must own it)", err)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w (installing smtpban makes the directory of its state)", err)
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
-		return fmt.Errorf("%w (move it away: the next run makes the bans again that the journal still tells of, but not those made or lifted by hand)", err)
 	}
 	return err
 }
@@ -201,7 +221,7 @@ func hint(err error) error {
 // create makes an empty store if there is none. It appears under its name only
 // when it is complete, because bbolt can't recover a first write cut short.
 func (s *Store) create() error {
-	if _, err := os.Stat(s.path); !errors.Is(err, fs.ErrNotExist) {
+	if !s.Missing() {
 		return nil // also if it can't be looked at: opening it tells better
 	}
 	partial := s.path + ".new"
@@ -212,26 +232,32 @@ func (s *Store) create() error {
 	if err != nil {
 		return fmt.Errorf("creating state: %w", err)
 	}
-	err = db.Update(func(tx *bolt.Tx) error { return writeSchema(tx, newestSchema(migrations)) })
+	err = db.Update(func(tx *bolt.Tx) error {
+		err := writeSchema(tx, newestSchema(migrations))
+		if err != nil {
+			return err
+		}
+		return putDigest(tx, digest(tx))
+	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		return fmt.Errorf("creating state %s: %w", s.path, err)
 	}
-	return s.publish(partial)
-}
-
-func (s *Store) publish(partial string) error {
-	if err := os.Rename(partial, s.path); err != nil {
-		return fmt.Errorf("creating state: %w", err)
-	}
-	dir, err := os.Open(filepath.Dir(s.path))
-	if err != nil {
-		return fmt.Errorf("creating state: %w", err)
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil {
+	if err := publish(partial, s.path); err != nil {
 		return fmt.Errorf("creating state %s: %w", s.path, err)
 	}
 	return nil
+}
+
+// publish gives a complete file its name, in place of an earlier one, for good.
+func publish(partial, path string) error {
+	if err := os.Rename(partial, path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // createOwned makes a file that must not exist yet. One that root makes it hands

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	bucketMeta      = []byte("meta")      // schema; last commit; last report; doubt about the clock
+	bucketMeta      = []byte("meta")      // schema; last commit; last report; doubt about the clock; digest
 	bucketPositions = []byte("positions") // boot id -> journal position, opaque here
 	bucketClients   = []byte("clients")   // rule, prefix -> ban.Client
 	bucketDue       = []byte("due")       // hour, rule, prefix -> when to look whether a client can be forgotten
@@ -29,6 +29,7 @@ var (
 	keyCommit = []byte("commit")
 	keyReport = []byte("report")
 	keyDoubt  = []byte("doubt")
+	keyDigest = []byte("digest")
 )
 
 // Tx is a transaction on the state. What it returns is only valid as a whole:
@@ -37,7 +38,8 @@ type Tx struct {
 	bolt *bolt.Tx // nil for a file that does not exist
 	due  [][]byte // keys for bucketDue, put before the commit
 
-	changed bool // something was put or deleted
+	changed bool   // something was put or deleted
+	delta   uint64 // what that adds to the digest
 }
 
 func (t *Tx) get(bucket, key []byte) []byte {
@@ -59,7 +61,8 @@ func (t *Tx) put(bucket, key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	t.changed = true
+	t.replace(bucket, key, b.Get(key))
+	t.delta += fingerprint(bucket, key, value)
 	return b.Put(key, value)
 }
 
@@ -77,8 +80,28 @@ func (t *Tx) delete(bucket, key []byte) error {
 	if b == nil {
 		return nil
 	}
-	t.changed = true
+	t.replace(bucket, key, b.Get(key))
 	return b.Delete(key)
+}
+
+// replace takes off the digest what stands under the key, if anything.
+func (t *Tx) replace(bucket, key, old []byte) {
+	t.changed = true
+	if old != nil {
+		t.delta -= fingerprint(bucket, key, old)
+	}
+}
+
+// putDigest brings the digest up to date. Migrations change what they like.
+func (t *Tx) putDigest(migrated bool) error {
+	sum, known, err := storedDigest(t.bolt)
+	if err != nil {
+		return err
+	}
+	if migrated || !known {
+		return putDigest(t.bolt, digest(t.bolt))
+	}
+	return putDigest(t.bolt, sum+t.delta)
 }
 
 // Positions returns how far the journal was read, for each boot.

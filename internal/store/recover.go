@@ -1,0 +1,123 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Source is what took the place of a damaged or lost file.
+type Source int
+
+// The sources, in the order in which they are tried.
+const (
+	FromCommit   Source = iota // the file itself, as one of its last two commits left it
+	FromSnapshot               // what Snapshot wrote
+	FromNothing                // an empty state
+)
+
+// Recovery is what Recover did.
+type Recovery struct {
+	Source   Source
+	Snapshot time.Time // when it was made, if it was used
+	Aside    string    // where the damaged file is now; "" if there was none
+}
+
+// keptDamaged is how many damaged files are kept.
+const keptDamaged = 3
+
+// Recover puts the best state there is in the place of a damaged or lost file,
+// together with what adopt adds to it. Until it is complete the damaged file
+// stays where it is, so that a run cut short changes nothing. The caller holds
+// the lock.
+func (s *Store) Recover(adopt func(*Tx) error) (Recovery, error) {
+	fresh := New(s.path + ".recovered")
+	defer os.Remove(fresh.path) // left over only after a failure
+	r, err := s.bestTo(fresh)
+	if err == nil {
+		err = fresh.Update(adopt)
+	}
+	if err == nil {
+		r.Aside, err = s.keepAside()
+	}
+	if err == nil {
+		err = publish(fresh.path, s.path)
+	}
+	if err != nil {
+		return Recovery{}, fmt.Errorf("replacing the damaged state %s: %w", s.path, err)
+	}
+	s.sound = false
+	return r, nil
+}
+
+// bestTo copies the best state there is to fresh. What is damaged or missing is
+// no choice; another failure, such as a full disk, does not make it one.
+func (s *Store) bestTo(fresh *Store) (Recovery, error) {
+	tried := []Recovery{{Source: FromCommit}}
+	if at, ok := s.SnapshotTime(); ok {
+		tried = append(tried, Recovery{Source: FromSnapshot, Snapshot: at})
+	}
+	for _, r := range tried {
+		from := &Store{path: s.path, salvage: true}
+		if r.Source == FromSnapshot {
+			from.path = s.snapshot()
+		}
+		if from.Missing() {
+			continue
+		}
+		if err := from.copyTo(fresh.path); !errors.Is(err, ErrDamaged) {
+			return r, err
+		}
+	}
+	if err := os.Remove(fresh.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Recovery{}, err
+	}
+	return Recovery{Source: FromNothing}, fresh.create()
+}
+
+// keepAside gives the damaged file a second name and forgets the oldest of its
+// kind.
+func (s *Store) keepAside() (string, error) {
+	if s.Missing() {
+		return "", nil
+	}
+	numbers, err := s.damaged()
+	if err != nil {
+		return "", err
+	}
+	next := 1
+	if len(numbers) > 0 {
+		next = numbers[len(numbers)-1] + 1
+	}
+	if err := os.Link(s.path, s.damagedPath(next)); err != nil {
+		return "", err
+	}
+	numbers = append(numbers, next)
+	for _, n := range numbers[:max(len(numbers)-keptDamaged, 0)] {
+		if err := os.Remove(s.damagedPath(n)); err != nil {
+			return "", err
+		}
+	}
+	return s.damagedPath(next), nil
+}
+
+func (s *Store) damagedPath(n int) string { return s.path + ".damaged-" + strconv.Itoa(n) }
+
+// damaged returns the numbers of the damaged files that are kept, in order.
+func (s *Store) damaged() (numbers []int, err error) {
+	entries, err := os.ReadDir(filepath.Dir(s.path))
+	for _, e := range entries {
+		suffix, ok := strings.CutPrefix(e.Name(), filepath.Base(s.path)+".damaged-")
+		if n, err := strconv.Atoi(suffix); ok && err == nil {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, err
+}
