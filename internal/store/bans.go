@@ -71,12 +71,16 @@ func (t *Tx) Enforced(prefix netip.Prefix) (x Enforced, err error) {
 	if v == nil {
 		return Enforced{}, nil
 	}
-	d := newDecoder(v)
-	x.Since, x.Late = d.time(), d.time()
-	if err := d.finish(); err != nil {
+	if x, err = decodeEnforced(v); err != nil {
 		return Enforced{}, fmt.Errorf("route of the ban on %s: %w", prefix, err)
 	}
 	return x, nil
+}
+
+func decodeEnforced(value []byte) (Enforced, error) {
+	d := newDecoder(value)
+	x := Enforced{Since: d.time(), Late: d.time()}
+	return x, d.finish()
 }
 
 // Targets returns the prefixes that are to be blocked for a ban: its own, or, if

@@ -117,6 +117,10 @@ func decode(bucket string, key, value []byte) (err error) {
 		_, err = decodeHour(key, value)
 	case string(bucketShapes):
 		_, err = decodeShape(key, value)
+	case string(bucketGaps):
+		_, err = decodeGap(key, value)
+	case string(bucketEnforced):
+		_, err = decodeEnforced(value)
 	case string(bucketPositions), string(bucketSettings), string(bucketSessions):
 		_, err = opened(value)
 	}
