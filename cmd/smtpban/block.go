@@ -72,13 +72,14 @@ func (a *app) withKernel(do func(config.Config, pass.Pass, *kernel) error) error
 		return errors.Join(told, err)
 	}
 	defer k.close()
-	doubt := a.checkClock(p)
+	doubt := a.checkClock(&p)
 	return errors.Join(told, doubt, do(cfg, p, k), k.remember(p.Store))
 }
 
 // checkClock warns once where the clock may be wrong.
-func (a *app) checkClock(p pass.Pass) error {
+func (a *app) checkClock(p *pass.Pass) error {
 	jumpedFrom, err := p.CheckClock()
+	p.Believe = err != nil
 	if !jumpedFrom.IsZero() {
 		const layout = "2006-01-02 15:04:05 MST"
 		a.log.warn("the clock shows %s, after %s at the last change: no ban ends before a run an hour later finds it go on from there (is it right? see timedatectl(1))",

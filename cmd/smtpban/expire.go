@@ -48,7 +48,7 @@ func (a *app) maintain(s *store.Store) error {
 }
 
 // snapshotAge is how old the snapshot may become before there is a new one.
-const snapshotAge = 24 * time.Hour
+const snapshotAge = 12 * time.Hour // half of what a clock may jump
 
 // tidy forgets the clients, ended bans and pardons that no longer matter, and
 // what was seen long ago. A client whose tally is over is kept for a while, so

@@ -17,12 +17,16 @@ import (
 // work.
 func (a *app) mend(cfg config.Config, p pass.Pass) (told, err error) {
 	if a.dryRun {
-		return nil, nil
+		if a.elsewhere() {
+			return nil, nil
+		}
+		return nil, lost(a.state(cfg))
 	}
-	lost := p.Store.Missing()
+	asOf, _ := p.Store.SnapshotTime()
+	gone := lost(p.Store)
 	why := p.Store.View(func(*store.Tx) error { return nil })
-	switch _, snapshot := p.Store.SnapshotTime(); {
-	case why == nil && !(lost && snapshot):
+	switch {
+	case why == nil && gone == nil:
 		return nil, nil
 	case why != nil && (!errors.Is(why, store.ErrDamaged) || !a.mendable(p.Store)):
 		return nil, a.hint(p.Store, why)
@@ -31,21 +35,29 @@ func (a *app) mend(cfg config.Config, p pass.Pass) (told, err error) {
 	if err != nil {
 		return nil, errors.Join(why, err)
 	}
-	if lost {
-		if len(routes) == 0 {
-			return nil, nil // a first run beside what an earlier installation left
-		}
-		why = errors.New("the state is gone, although its routes and its snapshot are there")
+	if gone != nil {
+		why = gone
 	}
 	adopted := 0
 	r, err := p.Store.Recover(func(tx *store.Tx) (err error) {
-		adopted, err = p.Adopt(tx, routes)
+		adopted, err = p.Adopt(tx, routes, asOf)
 		return err
 	})
 	if err != nil {
 		return nil, errors.Join(why, err)
 	}
 	return fmt.Errorf("%w%s; routes without a ban that were adopted: %d", why, recovered(r), adopted), nil
+}
+
+// errLost says that a missing state is no first run.
+var errLost = errors.New("the state is gone, although its snapshot is there (to begin anew, remove that, too)")
+
+// lost returns errLost if the state had a snapshot and is not there any more.
+func lost(s *store.Store) error {
+	if _, snapshot := s.SnapshotTime(); snapshot && s.Missing() {
+		return errLost
+	}
+	return nil
 }
 
 // recovered says what was done about a damaged or lost state.

@@ -55,6 +55,9 @@ func (a *app) look(do func(pass.Pass, *kernel) error) error {
 		return err
 	}
 	s := a.state(cfg)
+	if err := lost(s); err != nil {
+		return err
+	}
 	k, err := a.openKernel(cfg, s)
 	if err != nil {
 		return a.hint(s, err)

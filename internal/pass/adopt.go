@@ -3,40 +3,66 @@ package pass
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"smtpban/internal/ban"
 	"smtpban/internal/store"
 )
 
 // Adopt makes bans of the routes that have none, because the state that had
-// them was lost: for bantime from now, since nobody knows better. A route
-// within a banned network is that of one of its offenders. It returns how many
-// it adopted.
-func (p Pass) Adopt(tx *store.Tx, routes []netip.Prefix) (adopted int, err error) {
+// them was lost: for bantime from now, since nobody knows better. What the log
+// tells of such a client when it is read again takes the place of the adopted
+// ban. A route within a banned network is that of one of its offenders.
+//
+// asOf is a time up to which the lost state is known to have been there, zero if
+// that is not known: it vouches for the clock as a commit does. Adopt returns how
+// many it adopted.
+func (p Pass) Adopt(tx *store.Tx, routes []netip.Prefix, asOf time.Time) (adopted int, err error) {
+	last, err := tx.LastCommit()
+	if err != nil {
+		return 0, err
+	}
+	if asOf.After(last) {
+		if err := tx.PutLastCommit(asOf); err != nil {
+			return 0, err
+		}
+	}
+	start, err := p.latest(tx)
+	if err != nil {
+		return 0, err
+	}
+	covered, err := coverage(tx)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range slices.SortedFunc(slices.Values(routes), ban.ComparePrefix) {
+		if covered(r) {
+			continue
+		}
+		b := ban.Ban{Prefix: r, Start: start, Until: ban.End(start, p.Policy.BanTime), Count: 1, Origin: ban.OriginAdopted}
+		if err := tx.PutBan(b); err != nil {
+			return 0, err
+		}
+		adopted++
+	}
+	return adopted, p.stamp(tx)
+}
+
+// coverage returns a test whether a prefix lies within a banned one.
+func coverage(tx *store.Tx) (func(netip.Prefix) bool, error) {
 	banned := map[netip.Prefix]bool{}
 	for b, err := range tx.Bans() {
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		banned[b.Prefix] = true
 	}
-	covered := func(r netip.Prefix) bool {
+	return func(r netip.Prefix) bool {
 		for bits := r.Bits(); bits >= 0; bits-- {
 			if banned[netip.PrefixFrom(r.Addr(), bits).Masked()] {
 				return true
 			}
 		}
 		return false
-	}
-	for _, r := range slices.SortedFunc(slices.Values(routes), ban.ComparePrefix) {
-		if covered(r) {
-			continue
-		}
-		b := ban.Ban{Prefix: r, Start: p.Now, Until: ban.End(p.Now, p.Policy.BanTime), Count: 1, Origin: ban.OriginAdopted}
-		if _, err := p.sentence(tx, b); err != nil {
-			return 0, err
-		}
-		adopted++
-	}
-	return adopted, nil
+	}, nil
 }

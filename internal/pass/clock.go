@@ -27,7 +27,7 @@ const (
 // believed reports whether the clock shows about what it may after the last
 // commit; there is nothing to compare a fresh state's with.
 func (p Pass) believed(last time.Time) bool {
-	return last.IsZero() || p.Now.Sub(last).Abs() <= maxJump
+	return p.Believe || last.IsZero() || p.Now.Sub(last).Abs() <= maxJump
 }
 
 // Horizon returns up to when bans have run out and old things may be forgotten:
@@ -39,6 +39,16 @@ func (p Pass) Horizon(tx *store.Tx) (time.Time, error) {
 		return p.Now, err
 	}
 	return last, nil
+}
+
+// latest returns the latest time that is known of: now, or the last commit where
+// the clock is behind it.
+func (p Pass) latest(tx *store.Tx) (time.Time, error) {
+	last, err := tx.LastCommit()
+	if last.After(p.Now) {
+		return last, err
+	}
+	return p.Now, err
 }
 
 // stamp records when the state changed, unless the clock is in doubt.
@@ -55,7 +65,9 @@ func (p Pass) stamp(tx *store.Tx) error {
 // finds that it went on from there, or that it is back. If the doubt is new,
 // the time of the last commit is returned, otherwise the zero time.
 //
-// Every run that may change something begins with it.
+// Every run that may change something begins with it. Where the doubt can't be
+// written down there will be no second look: set Believe then, since otherwise
+// no ban would ever end on a full or read-only disk.
 func (p Pass) CheckClock() (jumpedFrom time.Time, err error) {
 	var last, doubt time.Time
 	err = p.Store.View(func(tx *store.Tx) (err error) {
@@ -73,8 +85,10 @@ func (p Pass) CheckClock() (jumpedFrom time.Time, err error) {
 	case p.believed(last) && doubt.IsZero() && age < maxAge:
 		return time.Time{}, nil
 	case !p.believed(last) && (look < 0 || look > maxLook): // no doubt yet is long ago, too
-		err = p.Store.Update(func(tx *store.Tx) error { return tx.PutDoubt(p.Now) })
-		return last, err
+		if err := p.Store.Update(func(tx *store.Tx) error { return tx.PutDoubt(p.Now) }); err != nil {
+			return time.Time{}, err
+		}
+		return last, nil
 	case !p.believed(last) && look < minLook:
 		return time.Time{}, nil
 	}

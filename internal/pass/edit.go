@@ -146,10 +146,14 @@ func (p Pass) accused(tx *store.Tx, a netip.Addr) (bool, error) {
 	if err != nil || c.Failures > 0 {
 		return c.Failures > 0, err
 	}
+	horizon, err := p.Horizon(tx)
+	if err != nil {
+		return false, err
+	}
 	for bits := range a.BitLen() + 1 {
 		prefix, _ := a.Prefix(bits) // of an address without a zone every length will do
 		b, ok, err := tx.Ban(prefix)
-		if err != nil || ok && b.Active(p.Now) {
+		if err != nil || ok && b.Active(horizon) {
 			return ok, err
 		}
 	}

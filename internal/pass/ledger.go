@@ -20,6 +20,17 @@ type ledger struct {
 	bans    map[netip.Prefix]*sentence
 	expired []ban.Ban // retired, of earlier batches
 	seen    seen
+
+	// latest is as far as a pardon reaches. One that was given under a clock
+	// ahead would let everybody do as he likes until then.
+	latest time.Time
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // sentence is a ban that may change before it is written.
@@ -36,10 +47,17 @@ type sentence struct {
 // logged: an smtpd that it left behind gives up after smtpd_timeout.
 const latency = 5 * time.Minute
 
-func openLedger(policy ban.Policy, tx *store.Tx) (*ledger, error) {
+func (p Pass) openLedger(tx *store.Tx) (*ledger, error) {
 	pardons, err := tx.Pardons()
+	if err != nil {
+		return nil, err
+	}
+	latest, err := p.latest(tx)
+	for i := range pardons {
+		pardons[i].Until = earlier(pardons[i].Until, latest)
+	}
 	return &ledger{
-		policy: policy, tx: tx, pardons: pardons,
+		policy: p.Policy, tx: tx, pardons: pardons, latest: latest,
 		clients: map[netip.Prefix]*ban.Client{}, bans: map[netip.Prefix]*sentence{}, seen: seen{},
 	}, err
 }
@@ -69,6 +87,7 @@ func (l *ledger) add(e ban.Event) (counted bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		known.Pardon = earlier(known.Pardon, l.latest)
 		c = &known
 		l.clients[prefix] = c
 	}
@@ -133,7 +152,7 @@ func (l *ledger) retire(prefix netip.Prefix) error {
 	if err != nil || s == nil {
 		return err
 	}
-	if !s.isNew {
+	if !s.isNew && s.Origin != ban.OriginAdopted { // that one's own ban takes its place
 		l.expired = append(l.expired, s.Ban)
 	}
 	return l.tx.EndBan(s.Ban, s.Until, store.Expired)

@@ -22,8 +22,9 @@ const (
 	batchTime    = 2 * time.Second
 )
 
-// maxAhead is how far ahead of now an entry's time may lie. One further ahead
-// was written under a clock gone wrong, and counts as if it were written now.
+// maxAhead is how far ahead of now an entry's time may lie, or of the last commit
+// where the clock is behind it. One further ahead was written under a clock gone
+// wrong, and counts as if it were written then.
 const maxAhead = 24 * time.Hour
 
 // Read is what reading the log brought.
@@ -41,6 +42,8 @@ type Pass struct {
 	Policy ban.Policy
 	Limits ban.Limits // of the routes
 	Now    time.Time
+
+	Believe bool // Now, however far from the last commit it is; see CheckClock
 }
 
 // Read brings what is new in the input into the state: each batch of entries
@@ -76,6 +79,7 @@ type reading struct {
 	Pass
 	in       journal.Input
 	sessions *postfix.Sessions // nil until there is an entry
+	latest   time.Time         // see Pass.latest; known then, too
 	batch    *batch
 	damage   []*journal.Gap // undated ones
 	total    Read
@@ -90,13 +94,13 @@ func (r *reading) gap(g *journal.Gap) {
 }
 
 func (r *reading) entry(e journal.Entry) (err error) {
-	if e.Time.After(r.Now.Add(maxAhead)) {
-		e.Time = r.Now
-	}
 	if r.sessions == nil {
-		if r.sessions, err = r.Pass.sessions(e.Time); err != nil {
+		if r.sessions, r.latest, err = r.Pass.begin(e.Time); err != nil {
 			return err
 		}
+	}
+	if e.Time.After(r.latest.Add(maxAhead)) {
+		e.Time = r.latest
 	}
 	r.total.Entries++
 	r.batch.entries++
@@ -130,7 +134,7 @@ func (r *reading) commit() error {
 	}
 	var bans, expired []ban.Ban
 	err = r.Store.Update(func(tx *store.Tx) error {
-		l, err := openLedger(r.Policy, tx)
+		l, err := r.openLedger(tx)
 		if err != nil {
 			return err
 		}
@@ -186,10 +190,11 @@ func (r *reading) putRest(tx *store.Tx, b *batch) error {
 	return nil
 }
 
-// sessions returns the SMTP sessions that were open when the last run ended.
-func (p Pass) sessions(now time.Time) (*postfix.Sessions, error) {
-	sessions := postfix.NewSessions()
-	err := p.Store.View(func(tx *store.Tx) error {
+// begin returns the SMTP sessions that were open when the last run ended, and
+// the latest time that is known of. first is when the first entry was written.
+func (p Pass) begin(first time.Time) (sessions *postfix.Sessions, latest time.Time, err error) {
+	sessions = postfix.NewSessions()
+	err = p.Store.View(func(tx *store.Tx) error {
 		for s, err := range tx.Sessions() {
 			if err != nil {
 				return err
@@ -198,10 +203,14 @@ func (p Pass) sessions(now time.Time) (*postfix.Sessions, error) {
 				return err
 			}
 		}
-		return nil
+		latest, err = p.latest(tx)
+		return err
 	})
-	sessions.Forget(now)
-	return sessions, err
+	if first.After(latest) {
+		first = latest
+	}
+	sessions.Forget(first)
+	return sessions, latest, err
 }
 
 // Positions returns how far each boot was read, as the readers want it.
