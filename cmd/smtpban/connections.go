@@ -30,7 +30,7 @@ func (a *app) endConnections(k *kernel, blocked []netip.Prefix) error {
 func (a *app) tellEnded(k *kernel, ended int, err error) error {
 	if ended > 0 {
 		k.CannotEnd = false
-		a.log.notice("ended "+count(ended, "connection"), nil)
+		a.log.notice("ended "+plural(ended, "connection"), nil)
 	}
 	if !errors.Is(err, route.ErrNoDestroy) {
 		return err
@@ -51,13 +51,13 @@ func (a *app) rehearseEnding(open []route.Connection) {
 		if n < 0 {
 			n = len(open)
 		}
-		fmt.Fprintf(a.stdout, "would end %s of %s\n", count(n, "connection"), prefix)
+		fmt.Fprintf(a.stdout, "would end %s of %s\n", plural(n, "connection"), prefix)
 		open = open[n:]
 	}
 }
 
-// count writes a number of things.
-func count(n int, thing string) string {
+// plural writes a number of things.
+func plural(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}

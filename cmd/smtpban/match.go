@@ -49,7 +49,7 @@ type match struct {
 	sessions *postfix.Sessions
 	lines    int
 	counted  int
-	puzzles  pass.Puzzles
+	shapes   pass.Shapes
 }
 
 func (m *match) run(lines []string) error {
@@ -63,7 +63,7 @@ func (m *match) run(lines []string) error {
 	if err != nil {
 		return err
 	}
-	m.policy, m.sessions, m.puzzles = cfg.Policy, postfix.NewSessions(), pass.Puzzles{}
+	m.policy, m.sessions, m.shapes = cfg.Policy, postfix.NewSessions(), pass.Shapes{}
 	if !m.unknown {
 		return m.showReadings(cfg, lines)
 	}
@@ -72,11 +72,11 @@ func (m *match) run(lines []string) error {
 	}
 	err = m.eachLine(cfg, lines, func(e journal.Entry, ok bool) error {
 		if ok && postfix.Parse(e).Unknown {
-			m.puzzles.Add(e)
+			m.shapes.Add(e)
 		}
 		return nil
 	})
-	return errors.Join(err, m.showShapes(slices.Collect(maps.Values(m.puzzles))))
+	return errors.Join(err, m.showShapes(slices.Collect(maps.Values(m.shapes))))
 }
 
 // showKnownShapes shows those that block has met.
@@ -188,12 +188,15 @@ func (m *match) entry(parser *journal.LineParser, line string) (e journal.Entry,
 	if e, ok := parser.Parse(line); ok {
 		return e, true
 	}
-	if m.input.maillog != "" {
-		return journal.Entry{}, false
-	}
 	e, ok = journal.ParseTagged(line)
 	if !ok || !journal.ClientFacing(e.Identifier) {
 		e = journal.Entry{Identifier: m.identifier, Message: line}
+	}
+	if m.input.maillog != "" {
+		// A file may hold anything: text counts as a message only if it reads like one.
+		if l := postfix.Parse(e); !l.Address.IsValid() && !l.Unknown {
+			return journal.Entry{}, false
+		}
 	}
 	e.Time = m.now
 	if e.PID == 0 {

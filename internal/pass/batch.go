@@ -11,12 +11,12 @@ import (
 type batch struct {
 	entries  int
 	findings []postfix.Finding
-	puzzles  Puzzles
+	shapes   Shapes
 	gaps     []*journal.Gap // dated ones
 	begin    time.Time
 }
 
-func newBatch() *batch { return &batch{puzzles: Puzzles{}, begin: time.Now()} }
+func newBatch() *batch { return &batch{shapes: Shapes{}, begin: time.Now()} }
 
 // full reports whether it is time to commit.
 func (b *batch) full() bool {

@@ -29,7 +29,7 @@ const maxAhead = 24 * time.Hour
 
 // Read is what reading the log brought.
 type Read struct {
-	Entries int            // of smtpd and postscreen, new since the last run
+	Entries int            // of smtpd, postscreen and cleanup, new since the last run
 	Events  int            // failures that count, some of several entries, some of one together
 	Bans    []ban.Ban      // new ones that are still in force
 	Expired []ban.Ban      // earlier ones whose time is over
@@ -106,7 +106,7 @@ func (r *reading) entry(e journal.Entry) (err error) {
 	r.batch.entries++
 	line := postfix.Parse(e)
 	if line.Unknown {
-		r.batch.puzzles.Add(e)
+		r.batch.shapes.Add(e)
 	}
 	found := r.sessions.Add(e, line)
 	if found.Times == 0 {
@@ -174,8 +174,8 @@ func (r *reading) putRest(tx *store.Tx, b *batch) error {
 	if err := r.putGaps(tx, b.gaps); err != nil {
 		return err
 	}
-	for _, text := range slices.Sorted(maps.Keys(b.puzzles)) {
-		if err := tx.AddShape(b.puzzles[text]); err != nil {
+	for _, text := range slices.Sorted(maps.Keys(b.shapes)) {
+		if err := tx.AddShape(b.shapes[text]); err != nil {
 			return err
 		}
 	}

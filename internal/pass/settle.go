@@ -34,12 +34,12 @@ type Failure struct {
 // not outlive a full disk.
 func (p Pass) Settle(never ban.NeverBan, enforcer ban.Enforcer, keep bool) (Settled, error) {
 	var settled Settled
-	choice, expired, err := p.wanted(never)
+	choice, over, err := p.wanted(never)
 	if err != nil {
 		return settled, err
 	}
 	settled.Surplus = choice.Surplus()
-	if len(expired) > 0 && !keep {
+	if over && !keep {
 		settled.Expired, err = p.end()
 	}
 	if enforcer == nil {
@@ -113,8 +113,8 @@ func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool)
 	return nil
 }
 
-// wanted returns the prefixes to block and the bans whose time is over.
-func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, expired []ban.Ban, err error) {
+// wanted returns the prefixes to block, and whether the time of some ban is over.
+func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, over bool, err error) {
 	want = ban.NewChoice(p.Limits)
 	err = p.Store.View(func(tx *store.Tx) error {
 		horizon, err := p.Horizon(tx)
@@ -126,7 +126,7 @@ func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, expired []ban.Ban, e
 				return err
 			}
 			if !b.Active(horizon) {
-				expired = append(expired, b)
+				over = true
 				continue
 			}
 			targets, err := tx.Targets(b, never)
@@ -139,7 +139,7 @@ func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, expired []ban.Ban, e
 		}
 		return nil
 	})
-	return want, expired, err
+	return want, over, err
 }
 
 func (p Pass) endExpired(tx *store.Tx) ([]ban.Ban, error) {

@@ -96,8 +96,8 @@ func TestEveryClassWasSeenOnRealServers(t *testing.T) {
 	}
 }
 
-// What no rule knows would be shown to every admin as a puzzle.
-func TestRealServersPoseNoPuzzles(t *testing.T) {
+// What no rule knows would be shown to every admin.
+func TestRulesKnowAllThatRealServersWrite(t *testing.T) {
 	for _, file := range captures(t) {
 		for i, e := range capture(t, file) {
 			if Parse(e).Unknown {

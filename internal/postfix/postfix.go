@@ -38,10 +38,10 @@ type Line struct {
 
 // Reasons that several places give.
 const (
-	notOurs  = "not a line of smtpd, postscreen or cleanup"
-	noRule   = "no rule for such a line"
-	isPuzzle = "no rule knows this line; with --unknown it is shown for a bug report"
-	noClient = "the client was gone before its address was known"
+	notOurs   = "not a line of smtpd, postscreen or cleanup"
+	noRule    = "no rule for such a line"
+	isUnknown = "no rule knows this line; with --unknown it is shown for a bug report"
+	noClient  = "the client was gone before its address was known"
 )
 
 // Parse reads a line. It keeps no copy of the entry's texts but parts of them.
@@ -53,7 +53,7 @@ func Parse(e journal.Entry) Line {
 	l := Line{Service: service}
 	if !program.read(e.Message, &l) {
 		if beginsLikeFailure(program, e.Message) && namesClient(e.Message) {
-			return Line{Service: service, Reason: isPuzzle, Unknown: true}
+			return Line{Service: service, Reason: isUnknown, Unknown: true}
 		}
 		return Line{Service: service, Reason: noRule}
 	}

@@ -138,8 +138,8 @@ func sample(t *testing.T) report.Report {
 		store.Gap{Reason: "system@1.journal is damaged", Noticed: at(-3)},
 		store.Gap{From: at(-3), To: at(-2), Reason: "the last entry read is \x1b[31mgone", Noticed: at(-2)},
 		store.Gap{To: at(-1), Lost: 25004, Reason: "suppressed", Noticed: at(-1)})
-	puzzle(t, s, "smtpd: warning: CLIENT: a \x1b[31mriddle", 2)
-	puzzle(t, s, "postscreen: NEW TEST from CLIENT", 3)
+	unknown(t, s, "smtpd: warning: CLIENT: a \x1b[31mriddle", 2)
+	unknown(t, s, "postscreen: NEW TEST from CLIENT", 3)
 	never := ban.NewNeverBan([]ban.Protected{{Prefix: prefix("192.0.2.25/32"), Reason: "own address"}}, nil)
 	r := newReport(t, s, never, time.Time{}, noon)
 	r.Enforce(blocked("203.0.113.9/32", "198.51.100.128/25"))
@@ -184,8 +184,8 @@ func TestTheReportHasTheGapsNoticedSinceTheLastOne(t *testing.T) {
 	check(t, []store.Gap{gap(-3), gap(-2), gap(-1)}, newReport(t, s, ban.NeverBan{}, time.Time{}, noon).Gaps)
 }
 
-// puzzle records lines that no rule knows.
-func puzzle(t *testing.T, s *store.Store, text string, lines int) {
+// unknown records lines that no rule knows.
+func unknown(t *testing.T, s *store.Store, text string, lines int) {
 	t.Helper()
 	shape := store.Shape{Text: text, Count: lines, First: at(-3), Last: at(-2)}
 	if err := s.Update(func(tx *store.Tx) error { return tx.AddShape(shape) }); err != nil {

@@ -48,18 +48,10 @@ func (t *Tx) PutPardon(p Pardon) error {
 
 // PrunePardons forgets those given before the time.
 func (t *Tx) PrunePardons(before time.Time) error {
-	pardons, err := t.Pardons()
-	if err != nil {
-		return err
-	}
-	for _, p := range pardons {
-		if p.Until.Before(before) {
-			if err := t.delete(bucketPardons, prefixKey(p.Prefix)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return t.prune(bucketPardons, func(key, value []byte) (bool, error) {
+		p, err := decodePardon(key, value)
+		return p.Until.Before(before), err
+	})
 }
 
 func decodePardon(key, value []byte) (Pardon, error) {

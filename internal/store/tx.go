@@ -243,3 +243,27 @@ func decoded[T any](t *Tx, bucket []byte, decode func(key, value []byte) (T, err
 		}
 	}
 }
+
+// prune deletes what is old.
+func (t *Tx) prune(bucket []byte, old func(key, value []byte) (bool, error)) error {
+	b := t.bucket(bucket)
+	if b == nil {
+		return nil
+	}
+	var keys [][]byte
+	for k, v := range each(b) {
+		isOld, err := old(k, v)
+		if err != nil {
+			return err
+		}
+		if isOld {
+			keys = append(keys, bytes.Clone(k))
+		}
+	}
+	for _, k := range keys {
+		if err := t.delete(bucket, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}

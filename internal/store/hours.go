@@ -1,0 +1,84 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"smtpban/internal/ban"
+)
+
+// Count says how often something was seen, and how often it counted toward a
+// ban.
+type Count struct{ Events, Counted int }
+
+// Hour is what was seen in an hour, whether it counted or not.
+type Hour struct {
+	Start   time.Time // of the hour, by the time of the events
+	Classes map[ban.Class]Count
+}
+
+func hourKey(t time.Time) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(max(t.Unix()/3600, 0)))
+}
+
+// AddHour adds to what was seen in the hour.
+func (t *Tx) AddHour(h Hour) error {
+	key := hourKey(h.Start)
+	sum := Hour{Classes: map[ban.Class]Count{}}
+	if v := t.get(bucketHours, key); v != nil {
+		var err error
+		if sum, err = decodeHour(key, v); err != nil {
+			return err
+		}
+	}
+	for class, n := range h.Classes {
+		old := sum.Classes[class]
+		sum.Classes[class] = Count{old.Events + n.Events, old.Counted + n.Counted}
+	}
+	return t.put(bucketHours, key, encodeHour(sum))
+}
+
+func encodeHour(h Hour) []byte {
+	e := newEncoder()
+	e.uint(uint64(len(h.Classes)))
+	for _, class := range slices.Sorted(maps.Keys(h.Classes)) {
+		e.uint(uint64(class))
+		e.uint(uint64(h.Classes[class].Events))
+		e.uint(uint64(h.Classes[class].Counted))
+	}
+	return e.seal()
+}
+
+// Hours yields what was seen hour by hour, oldest first.
+func (t *Tx) Hours() iter.Seq2[Hour, error] { return decoded(t, bucketHours, decodeHour) }
+
+func decodeHour(key, value []byte) (Hour, error) {
+	if len(key) != 8 {
+		return Hour{}, fmt.Errorf("key %x of an hour: %w", key, errDamaged)
+	}
+	h := Hour{
+		Start:   time.Unix(int64(binary.BigEndian.Uint64(key))*3600, 0).UTC(),
+		Classes: map[ban.Class]Count{},
+	}
+	d := newDecoder(value)
+	for n := d.count(); n > 0 && d.err == nil; n-- {
+		class := ban.Class(d.uint())
+		h.Classes[class] = Count{Events: int(d.uint()), Counted: int(d.uint())}
+	}
+	if err := d.finish(); err != nil {
+		return Hour{}, fmt.Errorf("hour %s: %w", h.Start.Format(time.RFC3339), err)
+	}
+	return h, nil
+}
+
+// PruneHours forgets the hours before a time.
+func (t *Tx) PruneHours(before time.Time) error {
+	return t.prune(bucketHours, func(key, _ []byte) (bool, error) {
+		return bytes.Compare(key, hourKey(before)) < 0, nil
+	})
+}
