@@ -21,7 +21,6 @@ const (
 	Blocked   State = "blocked"   // by a route of ours, or by another's that leads nowhere
 	Open      State = "open"      // free to come, whether banned or not
 	Protected State = "protected" // must never be blocked, whatever it does
-	Held      State = "held"      // its ban waits for the admin
 )
 
 // Client is one that attacked.
