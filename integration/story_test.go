@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -130,7 +131,10 @@ func (s *story) attacked(t *testing.T) {
 
 func (s *story) countsExactly(t *testing.T) {
 	same(t, "failures in the journal and refusals the clients got", s.refused, failuresInJournal(t, s.system))
-	s.run(t, "smtpban", "block")
+	_, told, code := s.try(t, "smtpban", "block")
+	if code != 0 || !strings.Contains(told, "; banned 220 clients\n") {
+		t.Fatalf("the first run: exit status %d\n%s", code, lastLines(told, 5))
+	}
 	s.checkReport(t)
 	s.checkBans(t)
 }

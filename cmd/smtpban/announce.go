@@ -52,8 +52,8 @@ func (a *app) gapError(gaps []*journal.Gap) error {
 const maxLines = 100
 
 // announceBans tells of new bans, and of those who would be banned were they not
-// protected.
-func (a *app) announceBans(state *store.Store, bans []ban.Ban, never ban.NeverBan) error {
+// protected, and returns how many those are.
+func (a *app) announceBans(state *store.Store, bans []ban.Ban, never ban.NeverBan) (int, error) {
 	var real, spared []ban.Ban
 	reasons := map[netip.Prefix]string{}
 	err := state.View(func(tx *store.Tx) error {
@@ -81,7 +81,27 @@ func (a *app) announceBans(state *store.Store, bans []ban.Ban, never ban.NeverBa
 	a.each(spared, a.would("spared", "spare"), idSpared, func(b ban.Ban) string {
 		return fmt.Sprintf("%s, %s: %s, %d failures", b.Prefix, reasons[b.Prefix], b.Class, b.Failures)
 	})
-	return err
+	return len(spared), err
+}
+
+// sumUp says in a line what a run found, also where it is nothing: after a first
+// run or a dry one the admin wants to know whether smtpban looks in the right
+// place.
+func (a *app) sumUp(read pass.Read, spared int) {
+	text := fmt.Sprintf("new entries: %d", read.Entries)
+	if read.Entries > 0 {
+		text += " since " + read.First.Format("2006-01-02 15:04:05 MST")
+	}
+	text += fmt.Sprintf("; failures: %d; ", read.Events)
+	if banned := len(read.Bans) - spared; banned > 0 {
+		text += fmt.Sprintf("%s %s", a.would("banned", "ban"), plural(banned, "client"))
+	} else {
+		text += "nobody to ban"
+	}
+	if spared > 0 {
+		text += fmt.Sprintf("; protected: %d", spared)
+	}
+	a.log.notice(text, nil)
 }
 
 // announceEnded tells of bans that are over.

@@ -36,9 +36,9 @@ func (a *app) block() error {
 			return err // what a mistyped name leads to must not reach the routes
 		}
 		a.announceEnded(read.Expired, "its time is over")
-		err = errors.Join(err, a.announceBans(p.Store, read.Bans, k.never))
-		if a.dryRun && len(read.Bans) == 0 { // silence would look like a failure to look
-			a.log.notice(fmt.Sprintf("%d new entries, %d failures: nobody to ban", read.Entries, read.Events), nil)
+		spared, errAnnounce := a.announceBans(p.Store, read.Bans, k.never)
+		if err = errors.Join(err, errAnnounce); a.dryRun || k.last.UID == 0 && !a.input.given() {
+			a.sumUp(read, spared)
 		}
 		var fresh []netip.Prefix
 		for _, b := range read.Bans {

@@ -176,7 +176,7 @@ func TestAncestorMistake5AnOutageOfTheAuthenticationServerBansNobody(t *testing.
 	m := ancestor(t)
 	line := strings.Replace(loginLine(at(0), "customer.example.net[203.0.113.9]"),
 		"UGFzc3dvcmQ6", "Connection lost to authentication server", 1)
-	check(t, pass.Read{Entries: 20}, m.readMaillog(at(1), strings.Repeat(line, 20)))
+	check(t, pass.Read{Entries: 20, First: at(0)}, m.readMaillog(at(1), strings.Repeat(line, 20)))
 	check(t, state{}, m.state())
 }
 

@@ -211,7 +211,7 @@ func TestPardonedFailuresNeverCountAgain(t *testing.T) {
 
 			m.update(func(tx *store.Tx) error { return tx.DeletePosition([16]byte{}) })
 			log = append(log, failures(tc.address, 2, 2.1, 2.2, 2.3, 2.4)...)
-			check(t, pass.Read{Entries: 11, Events: 11}, m.read(at(3), log))
+			check(t, pass.Read{Entries: 11, First: at(0), Events: 11}, m.read(at(3), log))
 			check(t, []string(nil), banned(m.state().Bans))
 
 			log = append(log, failures(tc.address, 2.5)...)

@@ -30,6 +30,7 @@ const maxAhead = 24 * time.Hour
 // Read is what reading the log brought.
 type Read struct {
 	Entries int            // of smtpd, postscreen and cleanup, new since the last run
+	First   time.Time      // when the first of them was written
 	Events  int            // failures that count, some of several entries, some of one together
 	Bans    []ban.Ban      // new ones that are still in force
 	Expired []ban.Ban      // earlier ones whose time is over
@@ -101,6 +102,9 @@ func (r *reading) entry(e journal.Entry) (err error) {
 	}
 	if e.Time.After(r.latest.Add(maxAhead)) {
 		e.Time = r.latest
+	}
+	if r.total.Entries == 0 {
+		r.total.First = e.Time
 	}
 	r.total.Entries++
 	r.batch.entries++

@@ -33,11 +33,11 @@ func firstBan(prefix string, start time.Time) ban.Ban {
 func TestReadingTellsWhatItBrought(t *testing.T) {
 	m := newMachine(t)
 	log := append(failures("203.0.113.9", 0, 1, 2, 3, 4), connect("203.0.113.9", at(5)))
-	check(t, pass.Read{Entries: 6, Events: 5, Bans: []ban.Ban{firstBan("203.0.113.9/32", at(4))}}, m.read(at(5), log))
+	check(t, pass.Read{Entries: 6, First: at(0), Events: 5, Bans: []ban.Ban{firstBan("203.0.113.9/32", at(4))}}, m.read(at(5), log))
 	check(t, pass.Read{}, m.read(at(5), log))
 
 	log = append(log, failures("203.0.113.9", 6)...)
-	check(t, pass.Read{Entries: 1, Events: 1}, m.read(at(6), log))
+	check(t, pass.Read{Entries: 1, First: at(6), Events: 1}, m.read(at(6), log))
 }
 
 func TestReadingTheSameAgainAddsNothing(t *testing.T) {
@@ -58,10 +58,10 @@ func TestABrokenInputKeepsWhatItYielded(t *testing.T) {
 	in.before = map[int]error{5: errBroken}
 	read, err := broken.at(at(4)).Read(in)
 	check(t, errBroken, err)
-	check(t, pass.Read{Entries: 5, Events: 5, Bans: []ban.Ban{firstBan("203.0.113.9/32", at(4))}}, read)
+	check(t, pass.Read{Entries: 5, First: at(0), Events: 5, Bans: []ban.Ban{firstBan("203.0.113.9/32", at(4))}}, read)
 	check(t, journal.Positions{{}: {Cursor: "5", Realtime: at(4)}}, broken.positions())
 
-	check(t, pass.Read{Entries: 2, Events: 2}, broken.read(at(4), log))
+	check(t, pass.Read{Entries: 2, First: at(4), Events: 2}, broken.read(at(4), log))
 	check(t, whole.state(), broken.state())
 }
 
@@ -98,9 +98,9 @@ func TestALongRunIsCommittedInBatches(t *testing.T) {
 	in.positionErrors = map[int]error{2: errBroken}
 	read, err := m.at(at(0)).Read(in)
 	check(t, errBroken, err)
-	check(t, pass.Read{Entries: 50_001, Events: 5, Bans: []ban.Ban{firstBan("203.0.113.9/32", at(0))}}, read)
+	check(t, pass.Read{Entries: 50_001, First: at(0), Events: 5, Bans: []ban.Ban{firstBan("203.0.113.9/32", at(0))}}, read)
 	check(t, journal.Positions{{}: {Cursor: "50000", Realtime: at(0)}}, m.positions())
-	check(t, pass.Read{Entries: 1}, m.read(at(0), log))
+	check(t, pass.Read{Entries: 1, First: at(0)}, m.read(at(0), log))
 }
 
 func TestNoBatchCountsWhatTheOneBeforeDid(t *testing.T) {
@@ -109,7 +109,7 @@ func TestNoBatchCountsWhatTheOneBeforeDid(t *testing.T) {
 	for len(log) < 50_001 {
 		log = append(log, connect("203.0.113.9", at(0)))
 	}
-	check(t, pass.Read{Entries: 50_001, Events: 3}, m.read(at(0), log))
+	check(t, pass.Read{Entries: 50_001, First: at(0), Events: 3}, m.read(at(0), log))
 	if clients := m.state().Clients; len(clients) != 1 || clients[0].Failures != 3 {
 		t.Errorf("%+v, want one client with 3 failures", clients)
 	}
@@ -121,7 +121,7 @@ func TestAGapDoesNotStopTheReading(t *testing.T) {
 	m := newMachine(t)
 	in := m.open(failures("203.0.113.9", 0, 1))
 	in.before = map[int]error{0: first, 2: last}
-	check(t, pass.Read{Entries: 2, Events: 2, Gaps: []*journal.Gap{last, first}}, m.readFrom(at(1), in))
+	check(t, pass.Read{Entries: 2, First: at(0), Events: 2, Gaps: []*journal.Gap{last, first}}, m.readFrom(at(1), in))
 	check(t, journal.Positions{{}: {Cursor: "2", Realtime: at(1)}}, m.positions())
 }
 
@@ -141,7 +141,7 @@ func TestARunWithNothingNewDoesNotWrite(t *testing.T) {
 
 func TestARunWithoutFailuresRemembersHowFarItRead(t *testing.T) {
 	m := newMachine(t)
-	check(t, pass.Read{Entries: 1}, m.read(at(2), tape{connect("203.0.113.9", at(1))}))
+	check(t, pass.Read{Entries: 1, First: at(1)}, m.read(at(2), tape{connect("203.0.113.9", at(1))}))
 	check(t, journal.Positions{{}: {Cursor: "1", Realtime: at(1)}}, m.positions())
 	check(t, at(2), m.lastCommit())
 }
