@@ -35,6 +35,17 @@ func (s *story) reported(t *testing.T) {
 	}
 }
 
+// explained asks why the first attacker is banned, and finds the lines for it that
+// the last boot left in the journal.
+func (s *story) explained(t *testing.T) {
+	attacker := s.shutOut[0].String()
+	text := s.run(t, "smtpban", "explain", "--no-legend", attacker)
+	lines := strings.Count(text, "warning: unknown["+attacker+"]: SASL ")
+	if lines != maxRetry || !strings.Contains(text, "\n     State: blocked\n") {
+		t.Fatalf("want the state and %d lines that name %s:\n%s", maxRetry, attacker, text)
+	}
+}
+
 // unbanned pardons one IPv4 and one IPv6 client; the next run, which reads no
 // more about them, must not ban them again.
 func (s *story) unbanned(t *testing.T) {

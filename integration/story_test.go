@@ -69,6 +69,7 @@ func tell(t *testing.T, suite string) {
 		{"without IPv6 the IPv4 attackers are banned, and with it the others again", s.withoutIPv6},
 		{"after a reboot the banned get not one connection", s.reboot},
 		{"the report names everybody with the right state", s.reported},
+		{"explain shows the lines that count, also of the last boot", s.explained},
 		{"unban opens the door", s.unbanned},
 		{"whom another instance of Postfix trusts is let in", s.secondInstance},
 		{"who is logged in by SSH is let in again", s.loggedIn},

@@ -55,11 +55,13 @@ func (i inputFlags) given() bool { return i.count() > 0 }
 // standardInput reports whether the log comes from there.
 func (i inputFlags) standardInput() bool { return i.entries == "-" || i.maillog == "-" }
 
+var errOneInput = errors.New("--directory, --file, --entries and --maillog exclude each other")
+
 // checkInput refuses two logs at once, and to mix another machine's log into
 // this one's state.
 func (a *app) checkInput() error {
 	if a.input.count() > 1 {
-		return usageError{errors.New("--directory, --file, --entries and --maillog exclude each other")}
+		return usageError{errOneInput}
 	}
 	if a.input.given() && a.statePath == "" && !a.dryRun {
 		return usageError{errors.New("name a state file of its own with --state when reading another log than this machine's, and say --no-routes unless its clients are to be blocked here, instead of those banned now")}
@@ -92,15 +94,25 @@ func (a *app) openInput(cfg config.Config, uid int, from journal.Positions, anch
 		}
 		return closing{journal.OpenExport(file, uid, from), file}, nil
 	}
-	files, err := globs(a.input.files)
+	options, err := a.journal(cfg, uid)
 	if err != nil {
 		return nil, err
+	}
+	options.From, options.Anchor = from, anchor
+	return sd.Open(options)
+}
+
+// journal says which systemd journal to read.
+func (a *app) journal(cfg config.Config, uid int) (sd.Options, error) {
+	files, err := globs(a.input.files)
+	if err != nil {
+		return sd.Options{}, err
 	}
 	directory := a.input.directory
 	if directory == "" && len(files) == 0 {
 		directory = cfg.Journal.Directory
 	}
-	return sd.Open(sd.Options{Directory: directory, Files: files, UID: uid, From: from, Anchor: anchor})
+	return sd.Options{Directory: directory, Files: files, UID: uid}, nil
 }
 
 func (a *app) openFile(path string) (io.ReadCloser, error) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"smtpban/internal/config"
 	"smtpban/internal/pass"
 	"smtpban/internal/report"
 	"smtpban/internal/store"
@@ -30,7 +31,7 @@ func (a *app) list(args []string) error {
 	if err != nil {
 		return err
 	}
-	return a.look(func(p pass.Pass, k *kernel) error {
+	return a.look(func(_ config.Config, p pass.Pass, k *kernel) error {
 		bans, err := a.bans(p, k)
 		if err != nil {
 			return err

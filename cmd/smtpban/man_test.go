@@ -188,14 +188,29 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var list, object bytes.Buffer
+	hit := ban.Hit{Weight: 1, Event: ban.Event{
+		Time: at("07:30:00"), Identifier: "postfix/smtpd", PID: 4711, Service: "smtpd", Class: ban.SASLAuth, Address: client.Addr(), User: "alice",
+	}}
+	past := ban.Ban{Prefix: client, Class: ban.SASLAuth, Failures: 5, Start: at("08:00:00").AddDate(0, 0, -9), Until: at("08:00:00").AddDate(0, 0, -8), Count: 1, Origin: ban.OriginJournal}
+	why := report.Explanation{
+		Prefix: client, Client: ban.Client{Failures: 1, First: hit.Time, Last: hit.Time}, Points: 1, Count: 2, Length: 48 * time.Hour,
+		Events:  []report.Event{{Hit: hit, Line: "warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=alice"}},
+		Earlier: []store.Ended{{Ban: past, At: past.Until, How: store.Expired}},
+	}
+	var list, object, reasons bytes.Buffer
 	if err := report.WriteBansJSON(&list, bans); err != nil {
 		t.Fatal(err)
 	}
 	if err := summary.WriteJSON(&object); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"```json\n" + list.String() + "```", "```json\n" + object.String() + "```", "```json\n" + line + "```"}
+	if err := report.WriteExplanationsJSON(&reasons, []report.Explanation{why}, ban.DefaultPolicy()); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, text := range []string{list.String(), object.String(), reasons.String(), line} {
+		want = append(want, "```json\n"+text+"```")
+	}
 	if diff := cmp.Diff(want, codeBlock.FindAllString(section(t, "# JSON OUTPUT"), -1)); diff != "" {
 		t.Errorf("(-output +page):\n%s", diff)
 	}

@@ -22,7 +22,7 @@ func newReportCommand(a *app) *cobra.Command {
 			if mark {
 				return a.markedReport()
 			}
-			return a.look(func(p pass.Pass, k *kernel) error { return a.writeReport(p, k) })
+			return a.look(func(_ config.Config, p pass.Pass, k *kernel) error { return a.writeReport(p, k) })
 		},
 	}
 	cmd.Flags().BoolVar(&mark, "mark", false, "let the next report begin where this one ends")
@@ -49,7 +49,7 @@ func (a *app) markedReport() error {
 }
 
 // look runs what changes nothing, without the lock.
-func (a *app) look(do func(pass.Pass, *kernel) error) error {
+func (a *app) look(do func(config.Config, pass.Pass, *kernel) error) error {
 	cfg, err := a.loadConfig()
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (a *app) look(do func(pass.Pass, *kernel) error) error {
 		return a.hint(s, err)
 	}
 	defer k.close()
-	return do(pass.Pass{Store: s, Policy: cfg.Policy, Limits: limits(cfg.Route), Now: a.now}, k)
+	return do(cfg, pass.Pass{Store: s, Policy: cfg.Policy, Limits: limits(cfg.Route), Now: a.now}, k)
 }
 
 // print is the old script's --print: it reads what is new, keeps nothing, and

@@ -116,19 +116,14 @@ func (c *Client) window(t time.Time, p Policy) []Hit {
 
 // sentence bans the client from start and uses up its hits.
 func (p Policy) sentence(c *Client, start time.Time, window []Hit) Ban {
-	earlier := 0
-	for _, end := range c.Ends {
-		if start.Before(after(end, p.Forget)) {
-			earlier++
-		}
-	}
+	count, length := p.Next(*c, start)
 	b := Ban{
 		Prefix:   c.Prefix,
 		Class:    heaviest(window),
 		Failures: c.Failures,
 		Start:    start,
-		Until:    after(start, p.length(earlier)),
-		Count:    earlier + 1,
+		Until:    after(start, length),
+		Count:    count,
 		Origin:   OriginJournal,
 	}
 	c.Hits = nil
@@ -136,6 +131,30 @@ func (p Policy) sentence(c *Client, start time.Time, window []Hit) Ban {
 	c.Ends = slices.Insert(c.Ends, 0, b.Until)
 	c.Ends = c.Ends[:min(len(c.Ends), maxEnds)]
 	return b
+}
+
+// Next returns the count and the length of the client's next ban, if that begins
+// at start.
+func (p Policy) Next(c Client, start time.Time) (count int, length time.Duration) {
+	earlier := 0
+	for _, end := range c.Ends {
+		if start.Before(after(end, p.Forget)) {
+			earlier++
+		}
+	}
+	return earlier + 1, p.length(earlier)
+}
+
+// Tally returns the client's hits, newest first, that would count together with
+// one at now, and their points.
+func (p Policy) Tally(c Client, now time.Time) (hits []Hit, points int) {
+	for _, h := range c.Hits {
+		if now.Sub(h.Time) <= p.FindTime {
+			hits = append(hits, h)
+			points += h.Weight
+		}
+	}
+	return hits, points
 }
 
 // heaviest returns the class with most points, the newest on a tie.

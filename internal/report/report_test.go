@@ -15,7 +15,7 @@ import (
 )
 
 var compare = cmp.Options{
-	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}),
 	cmpopts.EquateEmpty(),
 }
 

@@ -24,15 +24,15 @@ func (t Text) WriteReport(w io.Writer, r Report) error {
 	if t.Legend {
 		since := "the beginning"
 		if !r.Since.IsZero() {
-			since = t.time(r.Since)
+			since = t.Time(r.Since)
 		}
-		if _, err := fmt.Fprintf(w, "Attacks on Postfix from %s to %s\n\n", since, t.time(r.Until)); err != nil {
+		if _, err := fmt.Fprintf(w, "Attacks on Postfix from %s to %s\n\n", since, t.Time(r.Until)); err != nil {
 			return err
 		}
 	}
 	rows := make([][]string, 0, len(r.Clients))
 	for _, c := range r.Clients {
-		rows = append(rows, []string{ClientName(c.Prefix), strconv.Itoa(c.Failures), t.time(c.Last), string(c.State)})
+		rows = append(rows, []string{ClientName(c.Prefix), strconv.Itoa(c.Failures), t.Time(c.Last), string(c.State)})
 	}
 	if err := t.Table(w, "offending clients", []string{"CLIENT", "FAILURES", "LATEST ATTEMPT", "STATE"}, rows); err != nil {
 		return err
@@ -87,7 +87,7 @@ than five minutes after our route blocked them. Likely causes:
 func (t Text) writeIneffective(w io.Writer, all []Ineffective) error {
 	var rows [][]string
 	for _, x := range all {
-		rows = append(rows, []string{ClientName(x.Prefix), t.time(x.Since), t.time(x.Last)})
+		rows = append(rows, []string{ClientName(x.Prefix), t.Time(x.Since), t.Time(x.Last)})
 	}
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
@@ -117,10 +117,10 @@ func (t Text) writeGaps(w io.Writer, gaps []store.Gap) error {
 	for _, g := range gaps {
 		row := []string{"-", "-", "-", Printable(g.Reason)}
 		if !g.From.IsZero() {
-			row[0] = t.time(g.From)
+			row[0] = t.Time(g.From)
 		}
 		if !g.To.IsZero() {
-			row[1] = t.time(g.To)
+			row[1] = t.Time(g.To)
 		}
 		if g.Lost > 0 {
 			row[2] = strconv.Itoa(g.Lost)
@@ -141,7 +141,7 @@ func (t Text) WriteUnknown(w io.Writer, shapes []store.Shape) error {
 		if text == "" {
 			text = "(others)"
 		}
-		rows = append(rows, []string{strconv.Itoa(s.Count), t.time(s.Last), text})
+		rows = append(rows, []string{strconv.Itoa(s.Count), t.Time(s.Last), text})
 	}
 	return t.Table(w, "unknown kinds of lines", []string{"LINES", "LATEST", "SHAPE"}, rows)
 }
@@ -161,14 +161,14 @@ func (t Text) WriteBans(w io.Writer, bans []Ban) error {
 		}
 		until := "forever"
 		if b.Until.Before(ban.Forever) {
-			until = t.time(b.Until)
+			until = t.Time(b.Until)
 		}
 		class := b.Class.String()
 		if class == "" {
 			class = b.Origin
 		}
 		rows = append(rows, []string{
-			b.Prefix.String(), class, strconv.Itoa(b.Failures), t.time(b.Start), until,
+			b.Prefix.String(), class, strconv.Itoa(b.Failures), t.Time(b.Start), until,
 			strconv.Itoa(b.Count), route, Printable(b.Reason),
 		})
 	}
@@ -205,7 +205,8 @@ func (t Text) Table(w io.Writer, what string, header []string, rows [][]string) 
 	return err
 }
 
-func (t Text) time(at time.Time) string { return at.In(t.Location).Format("2006-01-02 15:04:05 MST") }
+// Time writes a time.
+func (t Text) Time(at time.Time) string { return at.In(t.Location).Format("2006-01-02 15:04:05 MST") }
 
 // Printable replaces what could steer a terminal: control characters, C1 ones
 // and bidirectional marks included.

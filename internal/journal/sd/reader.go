@@ -68,6 +68,20 @@ func Open(opts Options) (*Reader, error) {
 }
 
 func (r *Reader) open() (err error) {
+	if err := r.openJournal(); err != nil {
+		return err
+	}
+	if r.boots, err = r.listBoots(); err != nil {
+		return fmt.Errorf("listing the boots in the journal: %w", err)
+	}
+	if len(r.boots) == 0 {
+		return fmt.Errorf("%w: no entry in %s", ErrNoJournal, r.opts.place())
+	}
+	r.checkLost()
+	return nil
+}
+
+func (r *Reader) openJournal() (err error) {
 	switch {
 	case len(r.opts.Files) > 0:
 		r.j, err = sdjournal.NewJournalFromFiles(r.opts.Files...)
@@ -83,13 +97,6 @@ func (r *Reader) open() (err error) {
 	if err != nil {
 		return fmt.Errorf("opening the journal: %w", err)
 	}
-	if r.boots, err = r.listBoots(); err != nil {
-		return fmt.Errorf("listing the boots in the journal: %w", err)
-	}
-	if len(r.boots) == 0 {
-		return fmt.Errorf("%w: no entry in %s", ErrNoJournal, r.opts.place())
-	}
-	r.checkLost()
 	return nil
 }
 

@@ -17,6 +17,9 @@ type Reader struct{}
 // Open always fails.
 func Open(Options) (*Reader, error) { return nil, errNoCgo }
 
+// Lookup always fails.
+func Lookup(Options, []journal.Place) (map[journal.Place][]string, error) { return nil, errNoCgo }
+
 // Boots is never called.
 func (*Reader) Boots() []journal.Boot { return nil }
 

@@ -1,0 +1,155 @@
+package report
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"smtpban/internal/ban"
+	"smtpban/internal/store"
+)
+
+// Explanation says how a client or a banned network stands, and why.
+type Explanation struct {
+	Prefix    netip.Prefix
+	Client    ban.Client // what is known of it; of a network that is not counted as one client only the prefix
+	Counted   bool       // as one client
+	Ban       *Ban       // in force on just this prefix; nil if there is none
+	Protected *ban.Protected
+	Pardon    time.Time // nothing up to then counts; zero if it was never pardoned
+
+	// Events caused the ban or, without one, count towards it; newest first.
+	Events []Event
+	Points int // of all of them
+
+	Count   int           // of its next ban
+	Length  time.Duration // of that
+	Earlier []store.Ended // oldest first
+}
+
+// Event is a hit with the line of the log that told of it.
+type Event struct {
+	ban.Hit
+	Line string // "" if it is not there any more
+}
+
+// maxExplained bounds what is explained of a network.
+const maxExplained = 100
+
+// Explain explains the clients and bans that share an address with the prefix, or
+// the prefix itself if there is none. more is how many of a large network it leaves
+// out.
+func Explain(tx *store.Tx, policy ban.Policy, never ban.NeverBan, prefix netip.Prefix, now time.Time) (all []Explanation, more int, err error) {
+	subjects, err := subjects(tx, policy, prefix, now)
+	if err != nil {
+		return nil, 0, err
+	}
+	more = max(0, len(subjects)-maxExplained)
+	for _, p := range subjects[:len(subjects)-more] {
+		x, err := explain(tx, policy, never, p, now)
+		if err != nil {
+			return nil, 0, err
+		}
+		all = append(all, x)
+	}
+	for e, err := range tx.History() {
+		if err != nil {
+			return nil, 0, err
+		}
+		if i := slices.IndexFunc(all, func(x Explanation) bool { return x.Prefix == e.Prefix }); i >= 0 {
+			all[i].Earlier = append(all[i].Earlier, e)
+		}
+	}
+	return all, more, nil
+}
+
+// subjects returns the prefixes to explain, in order.
+func subjects(tx *store.Tx, policy ban.Policy, asked netip.Prefix, now time.Time) (all []netip.Prefix, err error) {
+	for b, err := range tx.Bans() {
+		if err != nil {
+			return nil, err
+		}
+		if b.Prefix.Overlaps(asked) && b.Active(now) {
+			all = append(all, b.Prefix)
+		}
+	}
+	for c, err := range tx.Clients() {
+		if err != nil {
+			return nil, err
+		}
+		if c.Prefix.Overlaps(asked) {
+			all = append(all, c.Prefix)
+		}
+	}
+	if client := policy.Client(asked.Addr()); client.Bits() <= asked.Bits() { // known or not
+		asked = client
+		all = append(all, client)
+	}
+	if len(all) == 0 {
+		all = append(all, asked)
+	}
+	slices.SortFunc(all, ban.ComparePrefix)
+	return slices.Compact(all), nil
+}
+
+func explain(tx *store.Tx, policy ban.Policy, never ban.NeverBan, prefix netip.Prefix, now time.Time) (x Explanation, err error) {
+	x = Explanation{Prefix: prefix, Counted: policy.Client(prefix.Addr()) == prefix}
+	if x.Client, err = tx.Client(prefix); err != nil {
+		return x, err
+	}
+	hits, _ := policy.Tally(x.Client, now)
+	offenders := ban.Offenders(x.Client.Hits)
+	b, ok, err := tx.Ban(prefix)
+	if err != nil {
+		return x, err
+	}
+	if ok && b.Active(now) {
+		evidence, err := tx.Evidence(prefix)
+		if err != nil {
+			return x, err
+		}
+		targets, err := tx.Targets(b, never)
+		if err != nil {
+			return x, err
+		}
+		x.Ban = &Ban{Ban: b, Targets: targets}
+		hits, offenders = evidence.Hits, append(offenders, evidence.Offenders()...)
+	}
+	for _, h := range hits {
+		x.Events = append(x.Events, Event{Hit: h})
+		x.Points += h.Weight
+	}
+	if m, spares := never.Spares(prefix, offenders); spares {
+		x.Protected = &m
+	}
+	x.Pardon, err = pardon(tx, x.Client)
+	x.Count, x.Length = policy.Next(x.Client, now)
+	return x, err
+}
+
+// pardon returns up to when the client was pardoned, by itself or with a network.
+func pardon(tx *store.Tx, c ban.Client) (time.Time, error) {
+	until := c.Pardon
+	pardons, err := tx.Pardons()
+	for _, p := range pardons {
+		if p.Prefix.Overlaps(c.Prefix) && p.Prefix.Bits() <= c.Prefix.Bits() && p.Until.After(until) {
+			until = p.Until
+		}
+	}
+	return until, err
+}
+
+// State says how it stands with what the kernel blocks; see Enforce.
+func (x Explanation) State() State {
+	switch {
+	case x.Ban == nil && x.Protected != nil && x.Protected.Prefix.Bits() <= x.Prefix.Bits():
+		return Protected
+	case x.Ban == nil:
+		return Open
+	case len(x.Ban.Targets) == 0:
+		return Protected
+	case x.Ban.Route || x.Ban.Other:
+		return Blocked
+	}
+	return Open
+}
