@@ -62,7 +62,7 @@ func newRootCommand(a *app) *cobra.Command {
 	a.addWriteFlags(root)
 	a.addOutputFlags(root)
 	root.AddCommand(
-		newBlockCommand(a), newReportCommand(a), newListCommand(a), newExplainCommand(a), newMatchCommand(a),
+		newBlockCommand(a), newReportCommand(a), newListCommand(a), newExplainCommand(a), newSimulateCommand(a), newMatchCommand(a),
 		newBanCommand(a), newUnbanCommand(a), newCheckCommand(a), newExpireCommand(a), newRestoreCommand(a),
 	)
 	for _, cmd := range root.Commands() {

@@ -90,7 +90,7 @@ func TestScript(t *testing.T) {
 
 // privateMachine gives the script a network of its own, with nothing in it but
 // lo, and hides the configuration of smtpban and Postfix that this machine may
-// have, and who is logged in on it. Both belong to this goroutine's thread, from which the script starts its
+// have, the name of our protocol, and who is logged in on it. Both belong to this goroutine's thread, from which the script starts its
 // programs; it ends with the script and takes them along.
 func privateMachine(t testscript.T) error {
 	runtime.LockOSThread() // for good: an unlocked thread would be used again
@@ -103,7 +103,7 @@ func privateMachine(t testscript.T) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("keeping mounts to ourselves: %w", err)
 	}
-	for _, dir := range []string{"/etc/smtpban", "/etc/postfix", "/run"} {
+	for _, dir := range []string{"/etc/smtpban", "/etc/postfix", "/etc/iproute2/rt_protos.d", "/run"} {
 		err := unix.Mount("none", dir, "tmpfs", 0, "")
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("hiding %s: %w", dir, err)

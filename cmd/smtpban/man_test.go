@@ -17,6 +17,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"smtpban/internal/ban"
+	"smtpban/internal/journal"
+	"smtpban/internal/pass"
 	"smtpban/internal/report"
 	"smtpban/internal/store"
 )
@@ -197,7 +199,15 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 		Events:  []report.Event{{Hit: hit, Line: "warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=alice"}},
 		Earlier: []store.Ended{{Ban: past, At: past.Until, How: store.Expired}},
 	}
-	var list, object, reasons bytes.Buffer
+	simulation := pass.NewSimulation(time.Time{}, ban.Forever, at("10:00:00"), ban.DefaultPolicy())
+	for minute := range 6 {
+		simulation.Add(journal.Entry{
+			Time: hit.Time.Add(time.Duration(minute) * time.Minute), Identifier: "postfix/smtpd", PID: 4711,
+			Message: "warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: UGFzc3dvcmQ6",
+		})
+	}
+	outcomes := []outcome{newOutcome(simulation.Verdicts[0], ban.NeverBan{})}
+	var list, object, reasons, what bytes.Buffer
 	if err := report.WriteBansJSON(&list, bans); err != nil {
 		t.Fatal(err)
 	}
@@ -207,8 +217,11 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 	if err := report.WriteExplanationsJSON(&reasons, []report.Explanation{why}, ban.DefaultPolicy()); err != nil {
 		t.Fatal(err)
 	}
+	if err := (simulated{Simulation: simulation, outcomes: outcomes}).writeJSON(&what); err != nil {
+		t.Fatal(err)
+	}
 	var want []string
-	for _, text := range []string{list.String(), object.String(), reasons.String(), line} {
+	for _, text := range []string{list.String(), object.String(), reasons.String(), what.String(), line} {
 		want = append(want, "```json\n"+text+"```")
 	}
 	if diff := cmp.Diff(want, codeBlock.FindAllString(section(t, "# JSON OUTPUT"), -1)); diff != "" {

@@ -60,7 +60,7 @@ func WriteExplanationsJSON(w io.Writer, all []Explanation, policy ban.Policy) er
 		j := jsonExplanation{
 			Client: ClientName(x.Prefix), State: x.State(), Events: []jsonEvent{}, Points: x.Points,
 			MaxRetry: policy.MaxRetry, FindTime: policy.FindTime.Seconds(), Failures: x.Client.Failures,
-			First: known(x.Client.First), Last: known(x.Client.Last), Pardon: known(x.Pardon),
+			First: Known(x.Client.First), Last: Known(x.Client.Last), Pardon: Known(x.Pardon),
 			Next: jsonNext{Count: x.Count}, Earlier: []jsonEnded{},
 		}
 		if x.Protected != nil {
@@ -77,16 +77,16 @@ func WriteExplanationsJSON(w io.Writer, all []Explanation, policy ban.Policy) er
 			j.Events = append(j.Events, e.toJSON())
 		}
 		for _, e := range x.Earlier {
-			j.Earlier = append(j.Earlier, jsonEnded{toJSON([]Ban{{Ban: e.Ban}})[0], stamp(e.At), e.How})
+			j.Earlier = append(j.Earlier, jsonEnded{toJSON([]Ban{{Ban: e.Ban}})[0], Stamp(e.At), e.How})
 		}
 		out = append(out, j)
 	}
-	return writeJSON(w, out)
+	return WriteJSON(w, out)
 }
 
 func (e Event) toJSON() jsonEvent {
 	j := jsonEvent{
-		Time: stamp(e.Time), Class: e.Class.String(), Points: e.Weight, Service: e.Service, Address: e.Address,
+		Time: Stamp(e.Time), Class: e.Class.String(), Points: e.Weight, Service: e.Service, Address: e.Address,
 		Name: e.Name, User: e.User, Identifier: e.Identifier, PID: e.PID,
 	}
 	if e.Line != "" {

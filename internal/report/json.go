@@ -78,22 +78,22 @@ type jsonShape struct {
 }
 
 // WriteBansJSON writes the bans as a JSON array.
-func WriteBansJSON(w io.Writer, bans []Ban) error { return writeJSON(w, toJSON(bans)) }
+func WriteBansJSON(w io.Writer, bans []Ban) error { return WriteJSON(w, toJSON(bans)) }
 
 // WriteJSON writes the report as a JSON object.
 func (r Report) WriteJSON(w io.Writer) error {
 	out := jsonReport{
-		Since: known(r.Since), Until: stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans), Surplus: r.Surplus,
+		Since: Known(r.Since), Until: Stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans), Surplus: r.Surplus,
 		Ineffective: []jsonIneffective{}, Seen: []jsonSeen{}, Gaps: []jsonGap{}, Unknown: unknownJSON(r.Unknown),
 	}
 	for _, x := range r.Ineffective {
-		out.Ineffective = append(out.Ineffective, jsonIneffective{ClientName(x.Prefix), stamp(x.Since), stamp(x.Last)})
+		out.Ineffective = append(out.Ineffective, jsonIneffective{ClientName(x.Prefix), Stamp(x.Since), Stamp(x.Last)})
 	}
 	for _, s := range r.Seen {
 		out.Seen = append(out.Seen, jsonSeen{s.Class.String(), s.Events, s.Counted})
 	}
 	for _, g := range r.Gaps {
-		gap := jsonGap{From: known(g.From), To: known(g.To), Reason: g.Reason}
+		gap := jsonGap{From: Known(g.From), To: Known(g.To), Reason: g.Reason}
 		if g.Lost > 0 {
 			gap.Lost = &g.Lost
 		}
@@ -101,21 +101,21 @@ func (r Report) WriteJSON(w io.Writer) error {
 	}
 	for _, c := range r.Clients {
 		out.Clients = append(out.Clients, jsonClient{
-			Client: ClientName(c.Prefix), Failures: c.Failures, First: stamp(c.First), Last: stamp(c.Last), State: c.State,
+			Client: ClientName(c.Prefix), Failures: c.Failures, First: Stamp(c.First), Last: Stamp(c.Last), State: c.State,
 		})
 	}
-	return writeJSON(w, out)
+	return WriteJSON(w, out)
 }
 
 // WriteUnknownJSON writes the shapes as a JSON array.
 func WriteUnknownJSON(w io.Writer, shapes []store.Shape) error {
-	return writeJSON(w, unknownJSON(shapes))
+	return WriteJSON(w, unknownJSON(shapes))
 }
 
 func unknownJSON(shapes []store.Shape) []jsonShape {
 	out := make([]jsonShape, 0, len(shapes))
 	for _, s := range shapes {
-		out = append(out, jsonShape{s.Text, s.Count, stamp(s.First), stamp(s.Last)})
+		out = append(out, jsonShape{s.Text, s.Count, Stamp(s.First), Stamp(s.Last)})
 	}
 	return out
 }
@@ -124,7 +124,7 @@ func toJSON(bans []Ban) []jsonBan {
 	out := make([]jsonBan, 0, len(bans))
 	for _, b := range bans {
 		j := jsonBan{
-			Prefix: b.Prefix, Failures: b.Failures, Start: stamp(b.Start), Count: b.Count,
+			Prefix: b.Prefix, Failures: b.Failures, Start: Stamp(b.Start), Count: b.Count,
 			Origin: b.Origin, Reason: b.Reason, Route: b.Route,
 		}
 		if b.Class != 0 {
@@ -132,7 +132,7 @@ func toJSON(bans []Ban) []jsonBan {
 			j.Class = &class
 		}
 		if b.Until.Before(ban.Forever) {
-			until := stamp(b.Until)
+			until := Stamp(b.Until)
 			j.Until = &until
 		}
 		out = append(out, j)
@@ -140,8 +140,8 @@ func toJSON(bans []Ban) []jsonBan {
 	return out
 }
 
-// writeJSON writes v over several lines.
-func writeJSON(w io.Writer, v any) error { return encode(w, v, "  ") }
+// WriteJSON writes v over several lines.
+func WriteJSON(w io.Writer, v any) error { return encode(w, v, "  ") }
 
 // WriteJSONLine writes v on a line of its own.
 func WriteJSONLine(w io.Writer, v any) error { return encode(w, v, "") }
@@ -184,15 +184,15 @@ func isPlain(text []byte) bool {
 	return true
 }
 
-// stamp writes a time in RFC 3339, UTC, with microseconds.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+// Stamp writes a time in RFC 3339, UTC, with microseconds.
+func Stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
 
-// known is the stamp of a time, null for the zero one.
-func known(t time.Time) *string {
+// Known is the stamp of a time, null for the zero one.
+func Known(t time.Time) *string {
 	if t.IsZero() {
 		return nil
 	}
-	s := stamp(t)
+	s := Stamp(t)
 	return &s
 }
 
