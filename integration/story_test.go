@@ -70,6 +70,7 @@ func tell(t *testing.T, suite string) {
 		{"after a reboot the banned get not one connection", s.reboot},
 		{"the report names everybody with the right state", s.reported},
 		{"explain shows the lines that count, also of the last boot", s.explained},
+		{"what is blocked is published for Postfix's tables", s.published},
 		{"unban opens the door", s.unbanned},
 		{"whom another instance of Postfix trusts is let in", s.secondInstance},
 		{"who is logged in by SSH is let in again", s.loggedIn},

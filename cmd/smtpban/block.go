@@ -37,9 +37,11 @@ func (a *app) block() error {
 		}
 		a.announceEnded(read.Expired, "its time is over")
 		spared, errAnnounce := a.announceBans(p.Store, read.Bans, k.never)
-		if err = errors.Join(err, errAnnounce); a.dryRun || k.last.UID == 0 && !a.input.given() {
+		looked := err == nil || read.Entries > 0
+		if looked && (a.dryRun || k.last.UID == 0 && !a.input.given()) {
 			a.sumUp(read, spared)
 		}
+		err = errors.Join(err, errAnnounce)
 		var fresh []netip.Prefix
 		for _, b := range read.Bans {
 			fresh = append(fresh, b.Prefix)
@@ -129,5 +131,5 @@ func (a *app) settle(p pass.Pass, k *kernel, about ...netip.Prefix) error {
 	errAdmit := a.admit(p, k)
 	settled, err := p.Settle(k.never, a.enforcer(k), false)
 	a.tellSurplus(k, settled.Surplus)
-	return errors.Join(errAdmit, err, a.announceSettled(settled, about), a.endConnections(k, settled.Added))
+	return errors.Join(errAdmit, err, a.announceSettled(settled, about), a.endConnections(k, settled.Added), a.publish(p, k))
 }

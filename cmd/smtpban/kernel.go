@@ -27,7 +27,8 @@ type kernel struct {
 	never   ban.NeverBan
 	needed  ban.NeverBan // by the machine itself
 	peers   []netip.Addr // of SSH sessions; no later run is to know them
-	machine              // as it is now
+	publish []config.Publish
+	machine // as it is now
 	last    machine
 }
 
@@ -53,7 +54,7 @@ func (a *app) openKernel(cfg config.Config, s *store.Store) (*kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &kernel{table: table, machine: machine{Names: cfg.Policy.IgnoreName, Route: cfg.Route}}
+	k := &kernel{table: table, publish: cfg.Publish, machine: machine{Names: cfg.Policy.IgnoreName, Route: cfg.Route}}
 	if err := k.guard(cfg, s, a.log); err != nil {
 		table.Close()
 		return nil, err

@@ -52,15 +52,8 @@ func (a *app) list(args []string) error {
 	})
 }
 
-func (a *app) bans(p pass.Pass, k *kernel) (bans []report.Ban, err error) {
-	err = p.Store.View(func(tx *store.Tx) error {
-		horizon, err := p.Horizon(tx)
-		if err != nil {
-			return err
-		}
-		bans, err = report.Bans(tx, k.never, horizon)
-		return err
-	})
+func (a *app) bans(p pass.Pass, k *kernel) ([]report.Ban, error) {
+	bans, err := inForce(p, k)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +63,19 @@ func (a *app) bans(p pass.Pass, k *kernel) (bans []report.Ban, err error) {
 	}
 	report.Enforce(bans, blockers)
 	return bans, nil
+}
+
+// inForce returns the bans in force. Whether the kernel blocks them is not asked.
+func inForce(p pass.Pass, k *kernel) (bans []report.Ban, err error) {
+	err = p.Store.View(func(tx *store.Tx) error {
+		horizon, err := p.Horizon(tx)
+		if err != nil {
+			return err
+		}
+		bans, err = report.Bans(tx, k.never, horizon)
+		return err
+	})
+	return bans, err
 }
 
 func (a *app) writeBans(bans []report.Ban) error {

@@ -9,7 +9,7 @@ import (
 // fuzzing.
 func brokenFiles() []struct{ text, want string } {
 	const (
-		sections     = "unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route]"
+		sections     = "unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route], [[publish]]"
 		policyKeys   = "unknown key; known in [policy]: bantime, bantime_factor, bantime_max, findtime, forget, ignoreip, ignorename, ipv4_prefix, ipv6_prefix, maxretry"
 		knownClasses = "sasl-auth, auth-unlogged, auth-rate-limit, lost-connection-after-auth, relay-denied, user-unknown, dnsbl, " +
 			"helo-reject, client-reject, sender-reject, policy-reject, milter-reject, non-smtp, pipelining, bare-newline, " +
@@ -67,6 +67,15 @@ func brokenFiles() []struct{ text, want string } {
 		{"policy = 5", "1:1: policy: must be a table, [policy], not 5"},
 		{"policy = []", "1:1: policy: must be a table, [policy], not an array"},
 		{"[[policy]]\nmaxretry = 5", "1:3: policy: must be a single table, not [[policy]]"},
+		{"[[publish]]\nformat = 'plain'", "1:3: publish: has no path"},
+		{"[[publish]]\npath = '/x'", "1:3: publish: has no format; known: plain, cidr, rbldnsd, nft, json"},
+		{"[[publish]]\npath = 'x'\nformat = 'plain'", "2:8: publish.path: must be an absolute path in quotes, not 'x'"},
+		{"[[publish]]\npath = '/x'\nformat = 'xml'", "3:10: publish.format: must be one of these: plain, cidr, rbldnsd, nft, json, not 'xml'"},
+		{"[[publish]]\npath = '/x'\nformat = 'nft'\n[[publish]]\npath = '/y/../x'\nformat = 'nft'", "4:3: publish: the path \"/y/../x\" is taken by the state or another list"},
+		{"[[publish]]\npath = '/var/lib/smtpban/smtpban.db'\nformat = 'nft'", "1:3: publish: the path \"/var/lib/smtpban/smtpban.db\" is taken by the state or another list"},
+		{"[[publish]]\nname = 'x'", "2:1: publish.name: unknown key; known in [[publish]]: format, path"},
+		{"[publish]\npath = '/x'", "1:2: publish: must be a list of tables, [[publish]], each with a path and a format"},
+		{"publish.path = '/x'", "1:1: publish.path: must be a list of tables, [[publish]], each with a path and a format"},
 		{"[policy.maxretry]", "1:2: policy.maxretry: must be a whole number from 1 to 1000, not a table"},
 		{"policy.maxretry = { low = 1 }", "1:19: policy.maxretry: must be a whole number from 1 to 1000, not a table"},
 		{"policy.maxretry = 0", "1:19: policy.maxretry: must be a whole number from 1 to 1000, not 0"},

@@ -28,6 +28,7 @@ type Config struct {
 	Journal Journal
 	Store   Store
 	Route   Route
+	Publish []Publish
 }
 
 // Journal says which log is read.
@@ -50,6 +51,24 @@ type Route struct {
 	MaxIPv4        int      // routes
 	MaxIPv6        int
 }
+
+// Publish says where the banned prefixes are written for other programs.
+type Publish struct {
+	Path   string // absolute
+	Format string // one of Formats
+}
+
+// The formats of a published list.
+const (
+	Plain   = "plain"   // an address or prefix a line
+	CIDR    = "cidr"    // a cidr_table(5) for postscreen_access_list
+	RBLDNSD = "rbldnsd" // a dataset of type combined
+	NFT     = "nft"     // two sets of a table of nftables
+	JSON    = "json"
+)
+
+// Formats lists them.
+func Formats() []string { return []string{Plain, CIDR, RBLDNSD, NFT, JSON} }
 
 // Defaults is the configuration of a system without any file.
 func Defaults() Config {
@@ -89,6 +108,7 @@ type loader struct {
 	config  Config
 	setters map[string]setter
 	last    map[string]value // where each key was set last
+	publish []value          // the headers of the lists to publish
 	errs    []error
 }
 

@@ -24,6 +24,7 @@ type value struct {
 	keyAt    position // where the key stands
 	at       position // where its value stands; for arrays and headers keyAt
 	text     string   // the value as written, to be shown
+	listed   bool     // a header [[KEY]]
 	data     any      // string, int64, float64, bool, a date, []any or map[string]any
 	elements []value  // of an array, in order
 }
@@ -42,6 +43,9 @@ func (v value) errorAt(at position, format string, args ...any) error {
 	return &Error{File: v.file, Line: at.line, Column: at.column, Key: v.key, Msg: fmt.Sprintf(format, args...)}
 }
 
+// listOfTables is the one key whose tables are many: [[publish]].
+const listOfTables = "publish"
+
 // document is a TOML file on its way to a list of values.
 //
 // Decoding into a struct would be shorter, but go-toml matches field names in
@@ -55,6 +59,7 @@ type document struct {
 	text   []byte
 	lines  []int // offset of the start of each line
 	tree   map[string]any
+	listed int // tables of the list so far
 	values []value
 }
 
@@ -74,12 +79,16 @@ func parse(file string, text []byte) ([]value, error) {
 			continue
 		}
 		header := d.value(nil, node.Key())
-		if node.Kind == unstable.ArrayTable {
-			// Nothing here is a list of tables, and its keys could not be
-			// told from those of the next one.
-			return nil, header.keyErrorf("must be a single table, not [[%s]]", header.key)
-		}
 		header.text = "a table"
+		if node.Kind == unstable.ArrayTable {
+			// Nothing else here is a list of tables, and its keys could not be
+			// told from those of the next one.
+			if header.key != listOfTables {
+				return nil, header.keyErrorf("must be a single table, not [[%s]]", header.key)
+			}
+			d.listed++
+			header.listed = true
+		}
 		d.values = append(d.values, header)
 		table = header.path
 	}
@@ -150,6 +159,9 @@ func (d *document) value(table []string, parts unstable.Iterator) value {
 	v.keyAt, v.key = v.at, joinKey(v.path)
 	v.data = d.tree
 	for _, part := range v.path {
+		if list, ok := v.data.([]any); ok && d.listed > 0 {
+			v.data = list[d.listed-1]
+		}
 		branch, _ := v.data.(map[string]any)
 		v.data = branch[part]
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -45,8 +46,23 @@ func (l *loader) setter(v value) setter {
 		return weight(l.config.Policy.Weights, v.path[1])
 	case len(v.path) == 4 && v.path[0] == "service" && v.path[1] != "" && v.path[2] == "classes":
 		return l.serviceWeight(v.path[1], v.path[3])
+	case len(v.path) == 2 && v.path[0] == listOfTables && l.inList(v):
+		return publishSetters(&l.config.Publish[len(l.publish)-1])[v.path[1]]
 	}
 	return l.setters[v.key]
+}
+
+// inList reports whether a key stands below a header [[publish]] of its file.
+func (l *loader) inList(v value) bool {
+	return len(l.publish) > 0 && l.publish[len(l.publish)-1].file == v.file
+}
+
+// publishSetters lists the keys of one list to publish.
+func publishSetters(p *Publish) map[string]setter {
+	return map[string]setter{
+		"path":   absolutePath(&p.Path),
+		"format": text(&p.Format, "must be one of these: "+strings.Join(Formats(), ", "), func(s string) bool { return slices.Contains(Formats(), s) }),
+	}
 }
 
 // serviceWeight sets the weight of a class where it differs at one service.
@@ -66,6 +82,10 @@ func (l *loader) serviceWeight(service, class string) setter {
 
 // set gives a key its value.
 func (l *loader) set(v value) error {
+	if v.listed {
+		l.publish, l.config.Publish = append(l.publish, v), append(l.config.Publish, Publish{})
+		return nil
+	}
 	if set := l.setter(v); set != nil {
 		l.last[v.key] = v
 		return set(v)
@@ -95,12 +115,16 @@ func (l *loader) misplaced(v value) error {
 		return v.keyErrorf("must be a table, [%s], not %s", v.key, v.text)
 	case section == "service":
 		return v.keyErrorf("unknown key; a service has only its weights, in [service.NAME.classes]")
+	case section == listOfTables && l.inList(v):
+		return v.keyErrorf("unknown key; known in [[publish]]: format, path")
+	case section == listOfTables:
+		return v.keyErrorf("must be a list of tables, [[publish]], each with a path and a format")
 	case section == "classes":
 		return v.keyErrorf("unknown key; [classes] has only classes and their weights")
 	case isSection(v.path[:1]):
 		return v.keyErrorf("unknown key; known in [%s]: %s", section, l.keysOf(section))
 	}
-	return v.keyErrorf("unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route]")
+	return v.keyErrorf("unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route], [[publish]]")
 }
 
 // keysOf lists the keys of a section.
@@ -117,6 +141,7 @@ func (l *loader) keysOf(section string) string {
 
 // crossCheck judges keys that depend on each other.
 func (l *loader) crossCheck() {
+	l.checkPublish()
 	first, longest := l.config.Policy.BanTime, l.config.Policy.BanTimeMax
 	if first == ban.Infinity || longest >= first {
 		return
@@ -126,4 +151,20 @@ func (l *loader) crossCheck() {
 		return
 	}
 	l.fail(l.last["policy.bantime"].errorf("must not be longer than bantime_max, which is %s", FormatSpan(longest)))
+}
+
+// checkPublish makes sure that each list to publish has its own place and a form.
+func (l *loader) checkPublish() {
+	paths := map[string]bool{l.config.Store.Path: true}
+	for i, p := range l.config.Publish {
+		switch header := l.publish[i]; {
+		case p.Path == "":
+			l.fail(header.keyErrorf("has no path"))
+		case p.Format == "":
+			l.fail(header.keyErrorf("has no format; known: %s", strings.Join(Formats(), ", ")))
+		case paths[filepath.Clean(p.Path)]:
+			l.fail(header.keyErrorf("the path %q is taken by the state or another list", p.Path))
+		}
+		paths[filepath.Clean(p.Path)] = true
+	}
 }

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"smtpban/internal/config"
+	"smtpban/internal/pass"
+	"smtpban/internal/report"
+)
+
+// publish writes the banned prefixes for other programs. What was tried out with
+// another state is nothing for them.
+func (a *app) publish(p pass.Pass, k *kernel) error {
+	if len(k.publish) == 0 || a.dryRun || a.statePath != "" {
+		return nil
+	}
+	bans, err := inForce(p, k)
+	if err != nil {
+		return err
+	}
+	all := report.Publication(bans)
+	var errs []error
+	for _, to := range k.publish {
+		errs = append(errs, publishTo(to, all))
+	}
+	return errors.Join(errs...)
+}
+
+// publishTo writes one list, if it has changed.
+func publishTo(to config.Publish, all []report.Published) error {
+	var text bytes.Buffer
+	if err := writers()[to.Format](&text, all); err != nil {
+		return err
+	}
+	old, err := os.ReadFile(to.Path)
+	if err == nil && bytes.Equal(old, text.Bytes()) {
+		return nil
+	}
+	err = replace(to.Path, text.Bytes())
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w (the units write only below /var/lib/smtpban-lists and where a drop-in's ReadWritePaths= allows it, as the user smtpban)", err)
+	}
+	if err != nil {
+		return fmt.Errorf("publishing the bans: %w", err)
+	}
+	return nil
+}
+
+func writers() map[string]func(io.Writer, []report.Published) error {
+	return map[string]func(io.Writer, []report.Published) error{
+		config.Plain: report.WritePlain, config.CIDR: report.WriteCIDR, config.RBLDNSD: report.WriteRBLDNSD,
+		config.NFT: report.WriteNFT, config.JSON: report.WritePublishedJSON,
+	}
+}
+
+// replace puts a file that everybody may read in the place of an earlier one, at
+// once: a reader sees the one or the other.
+func replace(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // left over only after a failure
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
