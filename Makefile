@@ -15,6 +15,7 @@ sbindir = $(prefix)/sbin
 unitdir = $(prefix)/lib/systemd/system
 sysusersdir = $(prefix)/lib/sysusers.d
 tmpfilesdir = $(prefix)/lib/tmpfiles.d
+catalogdir = $(prefix)/lib/systemd/catalog
 docdir = $(prefix)/share/doc/smtpban
 mandir = $(prefix)/share/man
 bashdir = $(prefix)/share/bash-completion/completions
@@ -62,6 +63,7 @@ install: build man $(completions)
 	install -D -m 0644 -t $(DESTDIR)$(unitdir)/smtpban-.service.d units/smtpban-.service.d/10-sandbox.conf
 	install -D -m 0644 units/smtpban.sysusers $(DESTDIR)$(sysusersdir)/smtpban.conf
 	install -D -m 0644 units/smtpban.tmpfiles $(DESTDIR)$(tmpfilesdir)/smtpban.conf
+	install -D -m 0644 -t $(DESTDIR)$(catalogdir) units/smtpban.catalog
 	install -D -m 0644 units/smtpban.rt_protos $(DESTDIR)$(protosdir)/smtpban.conf
 	install -D -m 0644 -t $(DESTDIR)$(docdir)/networkd.conf.d units/10-smtpban.conf
 	install -D -m 0644 -t $(DESTDIR)$(mandir)/man5 $(filter %.5,$(pages))
@@ -75,6 +77,7 @@ install: build man $(completions)
 ifeq ($(DESTDIR),)
 	systemd-sysusers $(sysusersdir)/smtpban.conf
 	systemd-tmpfiles --create $(tmpfilesdir)/smtpban.conf
+	journalctl --update-catalog
 	test ! -d /run/systemd/system || systemctl daemon-reload
 	@echo
 	@echo 'Installed. To see whom it would ban: smtpban block --dry-run'
@@ -93,11 +96,13 @@ endif
 	rm -rf $(DESTDIR)$(unitdir)/smtpban-.service.d $(DESTDIR)$(docdir)
 	rm -f $(DESTDIR)$(sbindir)/smtpban
 	rm -f $(DESTDIR)$(sysusersdir)/smtpban.conf $(DESTDIR)$(tmpfilesdir)/smtpban.conf $(DESTDIR)$(protosdir)/smtpban.conf
+	rm -f $(DESTDIR)$(catalogdir)/smtpban.catalog
 	rm -f $(addprefix $(DESTDIR)$(mandir)/man5/,$(notdir $(filter %.5,$(pages))))
 	rm -f $(addprefix $(DESTDIR)$(mandir)/man8/,$(notdir $(filter %.8,$(pages))))
 	rm -f $(DESTDIR)/var/lib/systemd/timers/stamp-smtpban-report.timer
 	rm -f $(DESTDIR)$(bashdir)/smtpban $(DESTDIR)$(zshdir)/_smtpban $(DESTDIR)$(fishdir)/smtpban.fish
 ifeq ($(DESTDIR),)
+	journalctl --update-catalog
 	test ! -d /run/systemd/system || systemctl daemon-reload
 	@echo
 	@echo 'Kept: the bans in /var/lib/smtpban, the configuration in $(sysconfdir)/smtpban, the user smtpban.'

@@ -85,6 +85,9 @@ func (s *story) unbanned(t *testing.T) {
 			t.Errorf("the journal does not say that root unbanned %v:\n%s", a, trail)
 		}
 	}
+	if told := s.run(t, "journalctl", "-q", "-x", "-t", "smtpban", idUnbanned); !strings.Contains(told, "Subject: The ban of "+prefixOf(pardoned[0].String())+" is over\n") {
+		t.Errorf("journalctl -x does not explain that:\n%s", told)
+	}
 	s.run(t, "smtpban", "block")
 	s.checkBans(t)
 	s.net.checkDoors(t, s.shutOut[:10], append(pardoned, s.letIn...))

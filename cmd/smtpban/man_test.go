@@ -7,7 +7,10 @@ import (
 	"go/token"
 	"net/netip"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -241,10 +244,40 @@ func matched(message string) (string, error) {
 
 func TestManualPageNamesTheMessageIDs(t *testing.T) {
 	text := section(t, "# JOURNAL FIELDS")
-	for _, id := range []string{idBanned, idUnbanned} {
+	for _, id := range []string{idBanned, idSpared, idUnbanned} {
 		if !strings.Contains(text, "MESSAGE_ID="+id) {
 			t.Errorf("MESSAGE_ID=%s is missing", id)
 		}
+	}
+}
+
+// The catalogue is what journalctl -x says; journalctl itself reads it here.
+func TestCatalogueExplainsTheMessageIDs(t *testing.T) {
+	root := t.TempDir()
+	place := filepath.Join(root, "usr/lib/systemd/catalog")
+	if err := os.MkdirAll(place, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	text := readText(t, "../../units/smtpban.catalog")
+	if err := os.WriteFile(filepath.Join(place, "smtpban.catalog"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"--update-catalog"}, {"--dump-catalog"}} {
+		out, err := exec.Command("journalctl", append([]string{"--root=" + root}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("journalctl %v: %v\n%s", args, err, out)
+		}
+		text = string(out)
+	}
+	var got []string
+	for _, match := range regexp.MustCompile(`(?m)^-- ([0-9a-f]{32})`).FindAllStringSubmatch(text, -1) {
+		got = append(got, match[1])
+	}
+	want := []string{idBanned, idSpared, idUnbanned}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-ids +catalogue):\n%s", diff)
 	}
 }
 
