@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -94,10 +95,11 @@ func (a *app) loadConfig() (config.Config, error) {
 
 // state returns the store that is only looked at.
 func (a *app) state(cfg config.Config) *store.Store {
-	if a.statePath != "" {
-		return store.New(a.statePath)
+	path := cmp.Or(a.statePath, cfg.Store.Path)
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real // for whoever comes by a link it is the same, with the same lock
 	}
-	return store.New(cfg.Store.Path)
+	return store.New(path)
 }
 
 // begin starts a pass over the state. It holds the lock until end is called. A

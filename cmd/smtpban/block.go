@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -81,13 +83,23 @@ func (a *app) withKernel(do func(config.Config, pass.Pass, *kernel) error) error
 // checkClock warns once where the clock may be wrong.
 func (a *app) checkClock(p *pass.Pass) error {
 	jumpedFrom, err := p.CheckClock()
-	p.Believe = err != nil
+	p.Believe = unwritable(err)
 	if !jumpedFrom.IsZero() {
 		const layout = "2006-01-02 15:04:05 MST"
 		a.log.warn("the clock shows %s, after %s at the last change: no ban ends before a run an hour later finds it go on from there (is it right? see timedatectl(1))",
 			p.Now.Format(layout), jumpedFrom.Format(layout))
 	}
 	return err
+}
+
+// unwritable reports whether the state can't be written where it is, which may last.
+func unwritable(err error) bool {
+	for _, cause := range []error{syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, fs.ErrPermission} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
 }
 
 // read brings what is new in the log into the state.
@@ -125,11 +137,12 @@ func (a *app) admit(p pass.Pass, k *kernel) error {
 }
 
 // settle draws the routes after the state, tells of those that stand against
-// somebody else's where they are about the prefixes, and ends the connections of
-// the newly blocked.
+// somebody else's where they are about the prefixes, and ends the connections that
+// the blocked still have: those of the newly blocked, and what a run that was cut
+// short, or restore, left open.
 func (a *app) settle(p pass.Pass, k *kernel, about ...netip.Prefix) error {
 	errAdmit := a.admit(p, k)
 	settled, err := p.Settle(k.never, a.enforcer(k), false)
 	a.tellSurplus(k, settled.Surplus)
-	return errors.Join(errAdmit, err, a.announceSettled(settled, about), a.endConnections(k, settled.Added), a.publish(p, k))
+	return errors.Join(errAdmit, err, a.announceSettled(settled, about), a.endConnections(k, settled.Blocked), a.publish(p, k))
 }

@@ -10,8 +10,8 @@ import (
 	"smtpban/internal/route"
 )
 
-// endConnections ends what the clients in the newly blocked prefixes still have
-// open to the ports where they do harm. A route alone stops only our answers.
+// endConnections ends what the clients in the blocked prefixes still have open to
+// the ports where they do harm. A route alone stops only our answers.
 func (a *app) endConnections(k *kernel, blocked []netip.Prefix) error {
 	open, err := route.Connections(blocked, k.Route.EndConnections)
 	ended := 0

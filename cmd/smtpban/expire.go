@@ -32,19 +32,28 @@ func (a *app) expire() error {
 		if err != nil && a.input.given() {
 			return err // what a mistyped name leads to must not reach the routes
 		}
-		return errors.Join(err, a.settle(p, k), tidy(p), a.maintain(p.Store))
+		return errors.Join(err, a.settle(p, k), tidy(p), a.maintain(p))
 	})
 }
 
-// maintain looks after the state's file. A dry run works on a copy of it.
-func (a *app) maintain(s *store.Store) error {
+// maintain looks after the state's file. A dry run works on a copy of it. The time
+// of a snapshot may vouch for the clock one day, so that a clock in doubt gives none.
+func (a *app) maintain(p pass.Pass) error {
 	if a.dryRun {
 		return nil
 	}
-	if err := s.Snapshot(a.now, snapshotAge); err != nil {
+	var horizon time.Time
+	err := p.Store.View(func(tx *store.Tx) (err error) {
+		horizon, err = p.Horizon(tx)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	return s.Compact()
+	if err := p.Store.Snapshot(horizon, snapshotAge); err != nil {
+		return err
+	}
+	return p.Store.Compact()
 }
 
 // snapshotAge is how old the snapshot may become before there is a new one.

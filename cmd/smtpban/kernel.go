@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 
 	"smtpban/internal/ban"
 	"smtpban/internal/config"
@@ -39,8 +41,11 @@ type machine struct {
 	Route     config.Route    `json:"route"`
 	UID       int             `json:"uid"` // whose entries were last read; 0 if none were
 
-	CannotEnd bool `json:"cannot_end"` // connections, and that has been told
-	Surplus   bool `json:"surplus"`    // more is banned than may have routes, and that has been told
+	// What has been told, and is not to be told at every run.
+	CannotEnd bool     `json:"cannot_end"`       // connections
+	Surplus   bool     `json:"surplus"`          // more is banned than may have routes
+	Unread    []string `json:"unread,omitempty"` // of whom Postfix trusts
+	Stale     string   `json:"stale,omitempty"`  // why Postfix's settings are those last seen
 }
 
 // The settings that the commands keep in the state.
@@ -71,9 +76,11 @@ func (k *kernel) guard(cfg config.Config, s *store.Store, log *logger) error {
 		return err
 	}
 	k.last, k.UID, k.CannotEnd = last, last.UID, last.CannotEnd
-	if k.postfix, k.fresh, err = guard.ReadPostfix(cache); err != nil {
-		log.warn("going by Postfix's settings as last seen: %v", err)
+	k.postfix, k.fresh, err = guard.ReadPostfix(cache)
+	if errors.Is(err, guard.ErrUnknown) {
+		return configError{err}
 	}
+	k.tellPostfix(err, log)
 	sources := guard.Sources{Postfix: k.postfix, IgnoreIP: cfg.Policy.IgnoreIP}
 	if sources.Addresses, err = k.table.Addresses(); err != nil {
 		return err
@@ -93,6 +100,20 @@ func (k *kernel) guard(cfg config.Config, s *store.Store, log *logger) error {
 	sources.IgnoreIP, sources.SSHPeers = cfg.Policy.IgnoreIP, k.peers
 	k.never = ban.NewNeverBan(sources.Protected(), k.Names)
 	return nil
+}
+
+// tellPostfix warns once where it is not sure whom Postfix trusts: they may be banned.
+func (k *kernel) tellPostfix(err error, log *logger) {
+	if err != nil {
+		k.Stale = err.Error()
+	}
+	if k.Stale != "" && k.Stale != k.last.Stale {
+		log.warn("going by Postfix's settings as last seen: %v", err)
+	}
+	k.Unread = k.postfix.Unread
+	if len(k.Unread) > 0 && !slices.Equal(k.Unread, k.last.Unread) {
+		log.warn("of whom Postfix trusts this can't be read; list in ignoreip whom it stands for: %s", strings.Join(k.Unread, "; "))
+	}
 }
 
 // logindSessions is where logind keeps what it knows of the sessions.

@@ -29,11 +29,29 @@ func run() int {
 	if persists(status, err) {
 		return status
 	}
-	var quiet silentError
-	if err != nil && !errors.As(err, &quiet) && !errors.Is(err, syscall.EPIPE) {
+	if err = worthSaying(err); err != nil {
 		a.log.error(err)
 	}
 	return status
+}
+
+// worthSaying returns what there is to say of errors that may be several: not what
+// has been said, and not that our reader went away.
+func worthSaying(err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		if all := errors.Join(joined.Unwrap()...); all.Error() == err.Error() { // not wrapped, but joined
+			var kept []error
+			for _, each := range joined.Unwrap() {
+				kept = append(kept, worthSaying(each))
+			}
+			return errors.Join(kept...)
+		}
+	}
+	var quiet silentError
+	if errors.As(err, &quiet) || errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return err
 }
 
 func newRootCommand(a *app) *cobra.Command {

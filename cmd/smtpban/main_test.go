@@ -3,10 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -89,10 +89,11 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// privateMachine gives the script a network of its own, with nothing in it but
-// lo, and hides the configuration of smtpban and Postfix that this machine may
-// have, the name of our protocol, and who is logged in on it. Both belong to this goroutine's thread, from which the script starts its
-// programs; it ends with the script and takes them along.
+// privateMachine gives the script a network of its own, with nothing in it but lo,
+// and hides what this machine may have of smtpban, Postfix and the name of our
+// protocol in /etc, and who is logged in on it. All of that belongs to this
+// goroutine's thread, from which the script starts its programs; it ends with the
+// script and takes it along.
 func privateMachine(t testscript.T) error {
 	runtime.LockOSThread() // for good: an unlocked thread would be used again
 	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
@@ -104,16 +105,29 @@ func privateMachine(t testscript.T) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("keeping mounts to ourselves: %w", err)
 	}
-	for _, dir := range []string{"/etc/smtpban", "/etc/postfix", "/etc/iproute2/rt_protos.d", "/run"} {
-		err := unix.Mount("none", dir, "tmpfs", 0, "")
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("hiding %s: %w", dir, err)
-		}
+	if err := unix.Mount("none", "/run", "tmpfs", 0, ""); err != nil {
+		return fmt.Errorf("hiding /run: %w", err)
+	}
+	if err := privateEtc("/run/etc"); err != nil {
+		return fmt.Errorf("keeping /etc to ourselves: %w", err)
 	}
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		return fmt.Errorf("ip link set lo up: %w: %s", err, out)
 	}
 	return nil
+}
+
+// privateEtc lets the script change /etc, which changes only scratch, and takes away
+// what might be there of smtpban and Postfix.
+func privateEtc(scratch string) error {
+	upper, work := filepath.Join(scratch, "upper"), filepath.Join(scratch, "work")
+	if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
+		return err
+	}
+	if err := unix.Mount("overlay", "/etc", "overlay", 0, fmt.Sprintf("lowerdir=/etc,upperdir=%s,workdir=%s", upper, work)); err != nil {
+		return err
+	}
+	return errors.Join(os.RemoveAll("/etc/smtpban"), os.RemoveAll("/etc/postfix"), os.RemoveAll("/etc/iproute2/rt_protos.d"))
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {

@@ -23,7 +23,7 @@ func (a *app) mend(cfg config.Config, p pass.Pass) (told, err error) {
 		return nil, lost(a.state(cfg))
 	}
 	asOf, _ := p.Store.SnapshotTime()
-	gone := lost(p.Store)
+	gone := errors.Join(lost(p.Store), a.orphaned(cfg, p.Store))
 	why := p.Store.View(func(*store.Tx) error { return nil })
 	switch {
 	case why == nil && gone == nil:
@@ -44,10 +44,43 @@ func (a *app) mend(cfg config.Config, p pass.Pass) (told, err error) {
 		return err
 	})
 	if err != nil {
-		return nil, errors.Join(why, err)
+		return nil, errors.Join(why, err, a.standIn(cfg, p, err))
 	}
 	return fmt.Errorf("%w%s; routes without a ban that were adopted: %d", why, recovered(r), adopted), nil
 }
+
+// standIn makes the routes of the snapshot's bans where the disk has no room for a
+// state, or may not be written to: they are better than none, and at boot all that
+// there is. Later bans may have made other routes, so that none is deleted.
+func (a *app) standIn(cfg config.Config, p pass.Pass, cause error) error {
+	if _, snapshot := p.Store.SnapshotTime(); !snapshot || !unwritable(cause) {
+		return nil
+	}
+	p.Store = p.Store.FromSnapshot()
+	k, err := a.openKernel(cfg, p.Store)
+	if err != nil {
+		return err
+	}
+	defer k.close()
+	settled, err := p.Settle(k.never.With(k.last.Protected, k.last.Names), a.enforcer(k), true)
+	return errors.Join(err, a.announceSettled(settled, everything))
+}
+
+// orphaned returns an error if the state is missing, but not routes of ours: it was
+// moved, or another one is configured now. Where somebody names a state, he means it.
+func (a *app) orphaned(cfg config.Config, s *store.Store) error {
+	if a.statePath != "" || !s.Missing() {
+		return nil
+	}
+	routes, err := a.routes(cfg)
+	if err != nil || len(routes) == 0 {
+		return err
+	}
+	return errOrphaned
+}
+
+// errOrphaned says that a missing state is no first run.
+var errOrphaned = errors.New("there is no state, but there are routes of ours (was it moved, or path in [store] changed?)")
 
 // errLost says that a missing state is no first run.
 var errLost = errors.New("the state is gone, although its snapshot is there (to begin anew, remove that, too)")

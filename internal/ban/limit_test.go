@@ -30,8 +30,8 @@ func TestTheLeastActiveThenTheOldestGiveWayAndTheAdminsLast(t *testing.T) {
 	all := []Wanted{
 		wanted("192.0.2.1/32", 0, 1, true),
 		wanted("192.0.2.2/32", 9, 2, false),
-		wanted("192.0.2.3/32", 5, 3, false),
-		wanted("192.0.2.4/32", 5, 4, false),
+		wanted("192.0.2.3/32", 5, 4, false),
+		wanted("192.0.2.4/32", 5, 3, false),
 		wanted("192.0.2.5/32", 7, 1, false),
 		wanted("2001:db8:1::/64", 50, 1, false),
 		wanted("2001:db8:2::/64", 60, 1, false),
@@ -45,7 +45,7 @@ func TestTheLeastActiveThenTheOldestGiveWayAndTheAdminsLast(t *testing.T) {
 	}{
 		{Limits{}, slices.Concat(four, six), 0},
 		{Limits{IPv4: 5, IPv6: 2}, slices.Concat(four, six), 0},
-		{Limits{IPv4: 4}, slices.Concat(four[:2], four[3:], six), 1},
+		{Limits{IPv4: 4}, slices.Concat(four[:3], four[4:], six), 1},
 		{Limits{IPv4: 3}, slices.Concat(four[:2], four[4:], six), 2},
 		{Limits{IPv4: 2, IPv6: 1}, slices.Concat(four[:2], six[1:]), 4},
 		{Limits{IPv4: 1}, slices.Concat(four[:1], six), 4},

@@ -161,3 +161,23 @@ func TestWidePrefixesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// A translator shows all of the IPv4 internet below one /96; there a whole /64 is
+// everybody.
+func TestClientsBehindATranslatorAreSingleAddresses(t *testing.T) {
+	p := DefaultPolicy()
+	for address, want := range map[string]string{
+		"64:ff9b::203.0.113.9": "64:ff9b::cb00:7109/128",
+		"64:ff9b:1::1":         "64:ff9b:1::/64",
+		"203.0.113.9":          "203.0.113.9/32",
+		"2001:db8::1":          "2001:db8::/64",
+	} {
+		if got := p.Client(netip.MustParseAddr(address)).String(); got != want {
+			t.Errorf("client of %s: %s, want %s", address, got, want)
+		}
+	}
+	p.IPv4Prefix = 24
+	if got, want := p.Client(netip.MustParseAddr("64:ff9b::203.0.113.9")).String(), "64:ff9b::cb00:7100/120"; got != want {
+		t.Errorf("with /24: %s, want %s", got, want)
+	}
+}

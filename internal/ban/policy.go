@@ -74,11 +74,18 @@ func isSubmission(service string) bool {
 	return service == submission || service == "submissions" || service == "smtps"
 }
 
+// nat64 holds the IPv4 internet as a translator shows it, one address each (RFC
+// 6052, section 2.1).
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
 // Client returns the prefix under which failures of addr are counted and banned.
 func (p Policy) Client(addr netip.Addr) netip.Prefix {
 	bits := p.IPv6Prefix
-	if addr.Is4() {
+	switch {
+	case addr.Is4():
 		bits = p.IPv4Prefix
+	case nat64.Contains(addr):
+		bits = nat64.Bits() + p.IPv4Prefix
 	}
 	return netip.PrefixFrom(addr, bits).Masked()
 }

@@ -3,7 +3,6 @@
 package guard
 
 import (
-	"bufio"
 	"io"
 	"net/netip"
 	"slices"
@@ -56,10 +55,13 @@ func singles(addrs []netip.Addr) []netip.Prefix {
 
 // Resolvers returns the name servers of a resolv.conf(5).
 func Resolvers(r io.Reader) ([]netip.Addr, error) {
+	text, err := io.ReadAll(io.LimitReader(r, 1<<20))
+	if err != nil {
+		return nil, err
+	}
 	var resolvers []netip.Addr
-	s := bufio.NewScanner(r)
-	for s.Scan() {
-		fields := strings.Fields(s.Text())
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
 		if len(fields) < 2 || fields[0] != "nameserver" {
 			continue
 		}
@@ -69,5 +71,5 @@ func Resolvers(r io.Reader) ([]netip.Addr, error) {
 			}
 		}
 	}
-	return resolvers, s.Err()
+	return resolvers, nil
 }

@@ -44,12 +44,16 @@ type answer struct {
 	Output    string `json:"output"`
 }
 
+// ErrUnknown means that it is not known whom Postfix trusts, and never was.
+var ErrUnknown = errors.New("whom does Postfix trust?")
+
 // ReadPostfix returns the settings of Postfix's instances as postconf(1) tells
 // them, and what stands in the files that mynetworks names. Asking postconf takes
 // some milliseconds, so it is done only for a main.cf that has changed since the
 // answer in cache, which is opaque to the caller. A new answer is returned as
 // fresh, nil if the old one still holds. With an error come the old answers where
-// there is no new one.
+// there is no new one, also if a main.cf has gone; the error is an ErrUnknown if
+// there never was any.
 func ReadPostfix(cache []byte) (p Postfix, fresh []byte, err error) {
 	return readPostfix(mainDirectory, cache, postconf)
 }
@@ -62,15 +66,18 @@ func readPostfix(directory string, cache []byte, ask func(args ...string) (strin
 		}
 	}
 	first, err := old.renew(directory, ask)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case first.Output == "" && errors.Is(err, errNoMainCF):
 		return Postfix{}, nil, nil
+	case first.Output == "":
+		return Postfix{}, nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	now.Instances = append(now.Instances, first)
 	errs := []error{err}
 	p.read(first.Output, "")
 	for _, directory := range instances(first.Output) {
 		other, err := old.renew(directory, ask)
-		if errors.Is(err, fs.ErrNotExist) { // listed, but not there
+		if other.Output == "" && errors.Is(err, errNoMainCF) { // listed, but not there
 			continue
 		}
 		now.Instances = append(now.Instances, other)
@@ -84,6 +91,8 @@ func readPostfix(directory string, cache []byte, ask func(args ...string) (strin
 	return p, fresh, err
 }
 
+var errNoMainCF = errors.New("there is no main.cf")
+
 // renew returns the answer about the instance with its settings in this
 // directory, after asking again if its main.cf has changed. With an error comes
 // the old answer.
@@ -93,6 +102,9 @@ func (old answers) renew(directory string, ask func(args ...string) (string, err
 		last = old.Instances[i]
 	}
 	info, err := os.Stat(filepath.Join(directory, "main.cf"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return last, fmt.Errorf("%s: %w", directory, errNoMainCF)
+	}
 	if err != nil {
 		return last, fmt.Errorf("looking for Postfix's settings: %w", err)
 	}
@@ -122,7 +134,11 @@ func askPostconf(directory string, ask func(args ...string) (string, error)) (st
 const instanceDirectories = "multi_instance_directories"
 
 func postconf(args ...string) (string, error) {
-	output, err := exec.Command("postconf", args...).Output()
+	program, err := exec.LookPath("postconf")
+	if errors.Is(err, exec.ErrNotFound) { // cron's PATH has no sbin
+		program = "/usr/sbin/postconf"
+	}
+	output, err := exec.Command(program, args...).Output()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
 		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(failed.Stderr)))

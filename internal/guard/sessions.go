@@ -56,7 +56,7 @@ func sessionPeer(text string) (netip.Addr, bool) {
 	switch {
 	case fields["REMOTE"] != "1":
 		return netip.Addr{}, false
-	case !slices.Contains([]string{"active", "closing"}, fields["STATE"]): // closing: programs of it still run
+	case !slices.Contains([]string{"active", "online"}, fields["STATE"]): // closing: he is gone, only programs of his still run
 		return netip.Addr{}, false
 	case !slices.Contains([]string{"user", "user-early", "user-light", "user-early-light"}, fields["CLASS"]):
 		return netip.Addr{}, false // neither cron's, nor a greeter's, nor one whose home is still locked

@@ -19,11 +19,12 @@ func session(remote int, state, class, host string) *fstest.MapFile {
 func TestPeersAreThoseWhoAreLoggedIn(t *testing.T) {
 	got, err := SSHPeers(fstest.MapFS{
 		"1":       session(1, "active", "user", "203.0.113.1"),
-		"2":       session(1, "closing", "user", "2001:db8::2"),
+		"2":       session(1, "online", "user", "2001:db8::2"),
 		"3":       session(1, "active", "user-early", "::ffff:203.0.113.3"), // root, since 256
 		"4":       session(1, "active", "user", `"fe80::4%eth0"`),
 		"5":       session(1, "active", "user", "203.0.113.1"), // once more
 		"c1":      session(0, "active", "user", "203.0.113.11"),
+		"c0":      session(1, "closing", "user", "203.0.113.10"), // a program of his still runs
 		"c2":      session(1, "opening", "user", "203.0.113.12"),
 		"c3":      session(1, "active", "background", "203.0.113.13"),
 		"c4":      session(1, "active", "user-incomplete", "203.0.113.14"),

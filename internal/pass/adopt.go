@@ -31,6 +31,9 @@ func (p Pass) Adopt(tx *store.Tx, routes []netip.Prefix, asOf time.Time) (adopte
 	if err != nil {
 		return 0, err
 	}
+	if _, err := p.endExpired(tx); err != nil { // they cover nothing
+		return 0, err
+	}
 	covered, err := coverage(tx)
 	if err != nil {
 		return 0, err

@@ -114,7 +114,7 @@ func TestAncestorMistake1HostNameThatLooksLikeAnAddressBansNobodyElse(t *testing
 func TestAncestorMistake2AnAddressThatBeginsLikeABlockedOneIsBlockedToo(t *testing.T) {
 	m := attacked(t, "198.51.100.8")
 	r := blocking("198.51.100.80/32")
-	check(t, pass.Settled{Added: prefixes("198.51.100.8/32"), Deleted: 1}, m.settle(at(0), ban.NeverBan{}, r))
+	check(t, pass.Settled{Added: prefixes("198.51.100.8/32"), Blocked: prefixes("198.51.100.8/32"), Deleted: 1}, m.settle(at(0), ban.NeverBan{}, r))
 	r.check(t, "198.51.100.8/32")
 
 	bans := []report.Ban{{Ban: firstBan("198.51.100.8/32", at(0)), Targets: prefixes("198.51.100.8/32")}}
@@ -203,7 +203,7 @@ func TestAncestorMistake6ARouteThatCannotBeAddedIsTriedAgain(t *testing.T) {
 	check(t, pass.Settled{Failed: failed}, m.settle(at(0), ban.NeverBan{}, r))
 
 	clear(r.broken)
-	check(t, pass.Settled{Added: prefixes("203.0.113.9/32")}, m.settle(at(1), ban.NeverBan{}, r))
+	check(t, pass.Settled{Added: prefixes("203.0.113.9/32"), Blocked: prefixes("203.0.113.9/32")}, m.settle(at(1), ban.NeverBan{}, r))
 	r.check(t, "203.0.113.9/32")
 }
 

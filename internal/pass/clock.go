@@ -11,7 +11,9 @@ import (
 // for that. What a machine that was really off has missed is found out by a
 // second look.
 const (
-	maxJump = 24 * time.Hour // further from the last commit the clock is in doubt
+	// Further from the last commit the clock is in doubt. A job that runs once a day
+	// may come late.
+	maxJump = 25 * time.Hour
 
 	// A second look that agrees comes so long after the first one: about an
 	// hour, since a timer may be early, and at most a good week, since by then

@@ -95,34 +95,41 @@ func (p Pass) prolong(tx *store.Tx, b ban.Ban) (ban.Ban, error) {
 // and forgives the clients in them: their tallies are cleared, and nothing that
 // they did up to now counts any more. It returns the bans it ended.
 func (p Pass) Unban(prefixes ...netip.Prefix) (ended []ban.Ban, err error) {
-	err = p.Store.Update(func(tx *store.Tx) error {
-		if ended, err = p.endOverlapping(tx, prefixes); err != nil {
-			return err
-		}
-		if err := p.pardonNetworks(tx, prefixes); err != nil {
-			return err
-		}
-		clients, err := p.clientsIn(tx, prefixes)
-		if err != nil {
-			return err
-		}
-		for _, c := range clients {
-			c.Forgive(p.Now)
-			if err := tx.PutClient(c, p.Policy.Due(c)); err != nil {
-				return err
-			}
-		}
-		return p.stamp(tx)
+	err = p.Store.Update(func(tx *store.Tx) (err error) {
+		ended, err = p.unban(tx, prefixes, func(ban.Ban) bool { return true })
+		return err
 	})
 	return ended, err
 }
 
-// Admit ends the bans on addresses from which somebody is logged in, and forgives
-// their clients, as Unban does: who got in must not be shut out once he leaves. It
-// writes only where something is held against one of them.
-func (p Pass) Admit(peers []netip.Addr) ([]ban.Ban, error) {
+// unban is Unban of those bans that may be ended.
+func (p Pass) unban(tx *store.Tx, prefixes []netip.Prefix, may func(ban.Ban) bool) (ended []ban.Ban, err error) {
+	if ended, err = p.endOverlapping(tx, prefixes, may); err != nil {
+		return nil, err
+	}
+	if err := p.pardonNetworks(tx, prefixes); err != nil {
+		return nil, err
+	}
+	clients, err := p.clientsIn(tx, prefixes)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range clients {
+		c.Forgive(p.Now)
+		if err := tx.PutClient(c, p.Policy.Due(c)); err != nil {
+			return nil, err
+		}
+	}
+	return ended, p.stamp(tx)
+}
+
+// Admit ends the bans on clients from whose addresses somebody is logged in, and
+// forgives them, as Unban does: who got in must not be shut out once he leaves. A
+// wider ban is the admin's own and stands; it spares the address meanwhile. Admit
+// writes only where something is held against a client.
+func (p Pass) Admit(peers []netip.Addr) (ended []ban.Ban, err error) {
 	var accused []netip.Prefix
-	err := p.Store.View(func(tx *store.Tx) error {
+	err = p.Store.View(func(tx *store.Tx) error {
 		for _, a := range peers {
 			guilty, err := p.accused(tx, a)
 			if err != nil {
@@ -137,12 +144,18 @@ func (p Pass) Admit(peers []netip.Addr) ([]ban.Ban, error) {
 	if err != nil || len(accused) == 0 {
 		return nil, err
 	}
-	return p.Unban(accused...)
+	err = p.Store.Update(func(tx *store.Tx) error {
+		ended, err = p.unban(tx, accused, func(b ban.Ban) bool { return b.Prefix.Bits() >= p.Policy.Client(b.Prefix.Addr()).Bits() })
+		return err
+	})
+	return ended, err
 }
 
-// accused reports whether the address is banned or its client has a tally.
+// accused reports whether the address is banned, with its client at most, or its
+// client has a tally.
 func (p Pass) accused(tx *store.Tx, a netip.Addr) (bool, error) {
-	c, err := tx.Client(p.Policy.Client(a))
+	client := p.Policy.Client(a)
+	c, err := tx.Client(client)
 	if err != nil || c.Failures > 0 {
 		return c.Failures > 0, err
 	}
@@ -150,7 +163,7 @@ func (p Pass) accused(tx *store.Tx, a netip.Addr) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for bits := range a.BitLen() + 1 {
+	for bits := client.Bits(); bits <= a.BitLen(); bits++ {
 		prefix, _ := a.Prefix(bits) // of an address without a zone every length will do
 		b, ok, err := tx.Ban(prefix)
 		if err != nil || ok && b.Active(horizon) {
@@ -160,7 +173,7 @@ func (p Pass) accused(tx *store.Tx, a netip.Addr) (bool, error) {
 	return false, nil
 }
 
-func (p Pass) endOverlapping(tx *store.Tx, prefixes []netip.Prefix) (ended []ban.Ban, err error) {
+func (p Pass) endOverlapping(tx *store.Tx, prefixes []netip.Prefix, may func(ban.Ban) bool) (ended []ban.Ban, err error) {
 	horizon, err := p.Horizon(tx)
 	if err != nil {
 		return nil, err
@@ -169,7 +182,7 @@ func (p Pass) endOverlapping(tx *store.Tx, prefixes []netip.Prefix) (ended []ban
 		if err != nil {
 			return nil, err
 		}
-		if b.Active(horizon) && slices.ContainsFunc(prefixes, b.Prefix.Overlaps) {
+		if b.Active(horizon) && slices.ContainsFunc(prefixes, b.Prefix.Overlaps) && may(b) {
 			ended = append(ended, b)
 		}
 	}

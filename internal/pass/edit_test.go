@@ -111,14 +111,15 @@ func TestWhoIsLoggedInIsNeitherBannedNorHasATally(t *testing.T) {
 	log := append(failures("203.0.113.9", 0, 0, 0, 0, 0), failures("2001:db8::99", 0, 0)...)
 	log = append(log, failures("203.0.113.10", 0, 0, 0, 0, 0)...)
 	m.read(at(0), log)
-	m.ban(at(0), manual("198.51.100.0/24", 0, 10, ""))
-	m.ban(at(0), manual("192.0.2.0/24", 0, 1, "")) // over by now
+	m.ban(at(0), manual("198.51.100.7/32", 0, 10, ""))
+	m.ban(at(0), manual("198.51.100.0/24", 0, 10, "")) // wider than a client
+	m.ban(at(0), manual("192.0.2.0/24", 0, 1, ""))     // over by now
 
 	ended, err := m.at(at(1)).Admit(peers)
 	check(t, nil, err)
-	check(t, []string{"198.51.100.0/24", "203.0.113.9/32"}, banned(ended))
+	check(t, []string{"198.51.100.7/32", "203.0.113.9/32"}, banned(ended))
 	got := m.state()
-	check(t, []string{"192.0.2.0/24", "203.0.113.10/32"}, banned(got.Bans))
+	check(t, []string{"192.0.2.0/24", "198.51.100.0/24", "203.0.113.10/32"}, banned(got.Bans))
 	failures := map[string]int{}
 	for _, c := range got.Clients {
 		failures[c.Prefix.String()] = c.Failures

@@ -15,6 +15,7 @@ import (
 type Settled struct {
 	Expired []ban.Ban      // bans whose time was over
 	Added   []netip.Prefix // that got a route
+	Blocked []netip.Prefix // that have one, as far as the enforcer tells
 	Deleted int            // routes
 	Surplus int            // prefixes that get no route because there are too many
 	Failed  []Failure      // routes that could not be changed
@@ -96,19 +97,25 @@ func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool)
 	if keep {
 		changes = slices.DeleteFunc(changes, func(c ban.Change) bool { return c.Delete })
 	}
+	s.Blocked = want
 	if len(changes) == 0 {
 		return nil
 	}
 	errs := enforcer.Apply(changes)
+	free := map[netip.Prefix]bool{}
 	for i, c := range changes {
 		switch {
 		case errs != nil && errs[i] != nil:
 			s.Failed = append(s.Failed, Failure{c, errs[i]})
+			free[c.Prefix] = !c.Delete
 		case c.Delete:
 			s.Deleted++
 		default:
 			s.Added = append(s.Added, c.Prefix)
 		}
+	}
+	if len(free) > 0 {
+		s.Blocked = slices.DeleteFunc(slices.Clone(want), func(p netip.Prefix) bool { return free[p] })
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func attacked(t testing.TB, addresses ...string) *machine {
 func TestSettleAddsTheMissingAndDeletesTheUnwanted(t *testing.T) {
 	m := attacked(t, "203.0.113.9", "198.51.100.7", "2001:db8::1")
 	r := blocking("198.51.100.7/32", "192.0.2.1/32")
-	check(t, pass.Settled{Added: prefixes("203.0.113.9/32", "2001:db8::/64"), Deleted: 1}, m.settle(at(1), ban.NeverBan{}, r))
+	check(t, pass.Settled{Added: prefixes("203.0.113.9/32", "2001:db8::/64"), Blocked: prefixes("198.51.100.7/32", "203.0.113.9/32", "2001:db8::/64"), Deleted: 1}, m.settle(at(1), ban.NeverBan{}, r))
 	r.check(t, "203.0.113.9/32", "198.51.100.7/32", "2001:db8::/64")
 	check(t, [][]ban.Change{{
 		{Prefix: netip.MustParsePrefix("203.0.113.9/32")},
@@ -59,7 +59,7 @@ func TestSettlingTwiceChangesNothingTheSecondTime(t *testing.T) {
 func TestSettleEndsABanAtTheMicrosecondItsTimeIsOver(t *testing.T) {
 	m := attacked(t, "203.0.113.9")
 	r := blocking()
-	check(t, pass.Settled{Added: prefixes("203.0.113.9/32")}, m.settle(at(24).Add(-time.Microsecond), ban.NeverBan{}, r))
+	check(t, pass.Settled{Added: prefixes("203.0.113.9/32"), Blocked: prefixes("203.0.113.9/32")}, m.settle(at(24).Add(-time.Microsecond), ban.NeverBan{}, r))
 	over := firstBan("203.0.113.9/32", at(0))
 	check(t, pass.Settled{Expired: []ban.Ban{over}, Deleted: 1}, m.settle(at(24), ban.NeverBan{}, r))
 	r.check(t)
@@ -74,7 +74,7 @@ func TestSettleNeverEndsAPermanentBan(t *testing.T) {
 	m.policy.BanTime = ban.Infinity
 	m.read(at(0), failures("203.0.113.9", 0, 0, 0, 0, 0))
 	r := blocking()
-	check(t, pass.Settled{Added: prefixes("203.0.113.9/32")}, m.settle(at(1e6), ban.NeverBan{}, r))
+	check(t, pass.Settled{Added: prefixes("203.0.113.9/32"), Blocked: prefixes("203.0.113.9/32")}, m.settle(at(1e6), ban.NeverBan{}, r))
 	r.check(t, "203.0.113.9/32")
 }
 
@@ -85,7 +85,7 @@ func TestSettleWithKeepOnlyAdds(t *testing.T) {
 	r := blocking("203.0.113.9/32", "192.0.2.1/32")
 	settled, err := m.at(at(30)).Settle(ban.NeverBan{}, r, true)
 	check(t, nil, err)
-	check(t, pass.Settled{Added: prefixes("198.51.100.7/32")}, settled)
+	check(t, pass.Settled{Added: prefixes("198.51.100.7/32"), Blocked: prefixes("198.51.100.7/32", "203.0.113.9/32")}, settled)
 	r.check(t, "192.0.2.1/32", "198.51.100.7/32", "203.0.113.9/32")
 	m.checkUntouched(before)
 }
@@ -96,14 +96,14 @@ func TestSettleTellsWhichRoutesFailedAndGoesOn(t *testing.T) {
 	for _, p := range prefixes("203.0.113.2/32", "192.0.2.1/32") {
 		r.broken[p] = errBroken
 	}
-	check(t, pass.Settled{Added: prefixes("203.0.113.1/32", "203.0.113.3/32"), Deleted: 1, Failed: []pass.Failure{
+	check(t, pass.Settled{Added: prefixes("203.0.113.1/32", "203.0.113.3/32"), Blocked: prefixes("203.0.113.1/32", "203.0.113.3/32"), Deleted: 1, Failed: []pass.Failure{
 		{Change: ban.Change{Prefix: netip.MustParsePrefix("203.0.113.2/32")}, Err: errBroken},
 		{Change: ban.Change{Prefix: netip.MustParsePrefix("192.0.2.1/32"), Delete: true}, Err: errBroken},
 	}}, m.settle(at(1), ban.NeverBan{}, r))
 	r.check(t, "203.0.113.1/32", "203.0.113.3/32", "192.0.2.1/32")
 
 	clear(r.broken)
-	check(t, pass.Settled{Added: prefixes("203.0.113.2/32"), Deleted: 1}, m.settle(at(1), ban.NeverBan{}, r))
+	check(t, pass.Settled{Added: prefixes("203.0.113.2/32"), Blocked: prefixes("203.0.113.1/32", "203.0.113.2/32", "203.0.113.3/32"), Deleted: 1}, m.settle(at(1), ban.NeverBan{}, r))
 	r.check(t, "203.0.113.1/32", "203.0.113.2/32", "203.0.113.3/32")
 }
 
@@ -151,9 +151,9 @@ func TestProtectingAnAddressLiftsItsRouteAtOnce(t *testing.T) {
 	m := attacked(t, "203.0.113.9", "198.51.100.7")
 	r := blocking()
 	m.settle(at(1), ban.NeverBan{}, r)
-	check(t, pass.Settled{Deleted: 1}, m.settle(at(1), never("203.0.113.9/32"), r))
+	check(t, pass.Settled{Blocked: prefixes("198.51.100.7/32"), Deleted: 1}, m.settle(at(1), never("203.0.113.9/32"), r))
 	r.check(t, "198.51.100.7/32")
-	check(t, pass.Settled{Added: prefixes("203.0.113.9/32")}, m.settle(at(1), ban.NeverBan{}, r)) // the ban itself still stands
+	check(t, pass.Settled{Added: prefixes("203.0.113.9/32"), Blocked: prefixes("198.51.100.7/32", "203.0.113.9/32")}, m.settle(at(1), ban.NeverBan{}, r)) // the ban itself still stands
 	r.check(t, "198.51.100.7/32", "203.0.113.9/32")
 }
 
@@ -175,7 +175,7 @@ func TestProtectingANameLiftsTheRouteOfWhoBearsIt(t *testing.T) {
 	m.settle(at(1), ban.NeverBan{}, r)
 	r.check(t, "198.51.100.7/32", "203.0.113.9/32")
 	before := m.file()
-	check(t, pass.Settled{Deleted: 1}, m.settle(at(1), ban.NewNeverBan(nil, []string{".example.org"}), r))
+	check(t, pass.Settled{Blocked: prefixes("198.51.100.7/32"), Deleted: 1}, m.settle(at(1), ban.NewNeverBan(nil, []string{".example.org"}), r))
 	r.check(t, "198.51.100.7/32")
 	m.checkUntouched(before) // the ban itself still stands
 }
@@ -303,5 +303,5 @@ func TestOnlySoManyRoutesAreMadeAndTheLeastActiveGoWithout(t *testing.T) {
 	m.unban(at(2), "203.0.113.3/32")
 	settled, err := p.Settle(ban.NeverBan{}, r, false)
 	check(t, nil, err)
-	check(t, pass.Settled{Added: prefixes("203.0.113.1/32"), Deleted: 1}, settled)
+	check(t, pass.Settled{Added: prefixes("203.0.113.1/32"), Blocked: prefixes("203.0.113.1/32", "203.0.113.2/32", "2001:db8::/64"), Deleted: 1}, settled)
 }

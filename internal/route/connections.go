@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -50,8 +51,8 @@ func Connections(prefixes []netip.Prefix, ports []uint16) ([]Connection, error) 
 		return nil, fmt.Errorf("listing connections: %w", err)
 	}
 	defer s.close()
-	wanted := setOf(prefixes)
-	parse := func(data []byte) (Connection, bool, error) { return parseConnection(data, wanted) }
+	wanted := sync.OnceValue(func() map[netip.Prefix]bool { return setOf(prefixes) }) // often there is no connection
+	parse := func(data []byte) (Connection, bool, error) { return parseConnection(data, wanted()) }
 	var all []Connection
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		body := appendAttr(diagRequest(family, servedStates, socketID{}), requestBytecode, toPorts(ports))

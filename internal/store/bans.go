@@ -84,7 +84,8 @@ func decodeEnforced(value []byte) (Enforced, error) {
 }
 
 // Targets returns the prefixes that are to be blocked for a ban: its own, or, if
-// that holds somebody who must never be blocked, the offenders' own.
+// that holds somebody who must never be blocked, the offenders' own. Of a ban by
+// hand, which nobody's offences brought, all the rest is blocked.
 func (t *Tx) Targets(b ban.Ban, never ban.NeverBan) ([]netip.Prefix, error) {
 	if !never.AsksForOffenders(b.Prefix) {
 		return []netip.Prefix{b.Prefix}, nil
@@ -92,6 +93,9 @@ func (t *Tx) Targets(b ban.Ban, never ban.NeverBan) ([]netip.Prefix, error) {
 	evidence, err := t.Evidence(b.Prefix)
 	if err != nil {
 		return nil, err
+	}
+	if b.Origin == ban.OriginManual {
+		return never.Without(b.Prefix, evidence.Offenders()), nil
 	}
 	return never.Targets(b.Prefix, evidence.Offenders()), nil
 }

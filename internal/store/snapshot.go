@@ -48,4 +48,7 @@ func (s *Store) SnapshotTime() (time.Time, bool) {
 	return info.ModTime().UTC(), true
 }
 
+// FromSnapshot returns the snapshot as a store of its own, to be looked at.
+func (s *Store) FromSnapshot() *Store { return New(s.snapshot()) }
+
 func (s *Store) snapshot() string { return s.path + ".snapshot" }

@@ -10,6 +10,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -196,7 +197,11 @@ func (s *Store) copyTo(path string) error {
 	}
 	defer f.Close()
 	return s.View(func(tx *Tx) error {
-		_, err := tx.bolt.WriteTo(f)
+		w := &writer{to: f}
+		_, err := tx.bolt.WriteTo(w)
+		if w.err != nil {
+			err = w.err
+		}
 		if err == nil {
 			err = f.Sync()
 		}
@@ -205,6 +210,17 @@ func (s *Store) copyTo(path string) error {
 		}
 		return nil
 	})
+}
+
+// writer keeps its error, of which bbolt passes on the text alone.
+type writer struct {
+	to  io.Writer
+	err error
+}
+
+func (w *writer) Write(b []byte) (n int, err error) {
+	n, w.err = w.to.Write(b)
+	return n, w.err
 }
 
 // hint adds to an error of the file system or of bbolt what to do about it.
