@@ -35,6 +35,13 @@ func (s Suppression) Gap(boot Boot, at time.Time, uid int) *Gap {
 	if err != nil || lost < 0 {
 		lost = 0
 	}
-	return &Gap{Boot: boot, To: at, Lost: lost, Reason: fmt.Sprintf("journald suppressed messages of %q, which logged too fast"+
+	return &Gap{Boot: boot, To: at, Lost: lost, Reason: fmt.Sprintf(suppressing+"%q, which logged too fast"+
 		" (LogRateLimitIntervalSec=0 in this unit lifts the limit, see systemd.exec(5))", s.Unit)}
 }
+
+// suppressing begins the reason of such a gap.
+const suppressing = "journald suppressed messages of "
+
+// IsSuppression reports whether the reason of a gap is that journald dropped
+// messages.
+func IsSuppression(reason string) bool { return strings.HasPrefix(reason, suppressing) }

@@ -16,24 +16,10 @@ import (
 // read after it.
 func (r *Reader) Writers() (map[int]int, error) {
 	r.leave()
-	tags, err := r.j.GetUniqueValues("SYSLOG_IDENTIFIER")
-	if err != nil {
-		return nil, fmt.Errorf("listing the syslog tags in the journal: %w", err)
-	}
 	count := map[int]int{}
-	r.j.FlushMatches()
-	matched := false // no match at all would let everything through
-	for _, tag := range tags {
-		if !journal.ClientFacing(tag) {
-			continue
-		}
-		if err := r.j.AddMatch("SYSLOG_IDENTIFIER=" + tag); err != nil {
-			return nil, err
-		}
-		matched = true
-	}
-	if !matched {
-		return count, nil
+	// No match at all would let everything through.
+	if matched, err := r.matchWriters(); err != nil || !matched {
+		return count, err
 	}
 	if err := r.j.SeekHead(); err != nil {
 		return nil, err
@@ -51,4 +37,24 @@ func (r *Reader) Writers() (map[int]int, error) {
 			count[uid]++
 		}
 	}
+}
+
+// matchWriters lets through the entries that bear a tag of smtpd, postscreen or
+// cleanup, and reports whether there is any such tag in the journal.
+func (r *Reader) matchWriters() (matched bool, err error) {
+	tags, err := r.j.GetUniqueValues("SYSLOG_IDENTIFIER")
+	if err != nil {
+		return false, fmt.Errorf("listing the syslog tags in the journal: %w", err)
+	}
+	r.j.FlushMatches()
+	for _, tag := range tags {
+		if !journal.ClientFacing(tag) {
+			continue
+		}
+		if err := r.j.AddMatch("SYSLOG_IDENTIFIER=" + tag); err != nil {
+			return false, err
+		}
+		matched = true
+	}
+	return matched, nil
 }

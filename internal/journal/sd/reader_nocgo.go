@@ -5,6 +5,7 @@ package sd
 import (
 	"errors"
 	"iter"
+	"time"
 
 	"smtpban/internal/journal"
 )
@@ -33,6 +34,11 @@ func (*Reader) Positions() (journal.Positions, error) { return nil, errNoCgo }
 
 // Writers is never called.
 func (*Reader) Writers() (map[int]int, error) { return nil, errNoCgo }
+
+// Since is never called.
+func (*Reader) Since(time.Time) iter.Seq2[Written, error] {
+	return func(yield func(Written, error) bool) { yield(Written{}, errNoCgo) }
+}
 
 // Close is never called.
 func (*Reader) Close() error { return nil }

@@ -37,6 +37,13 @@ type Options struct {
 	Anchor bool
 }
 
+// Written is an entry and who wrote it.
+type Written struct {
+	journal.Entry
+	UID     int  // -1 if it is not known
+	Trusted bool // it counts: it came by syslog(3) from the trusted uid
+}
+
 // The local journal, persistent and volatile: see systemd-journald.service(8).
 const (
 	persistentRoot = "/var/log/journal"
@@ -87,6 +94,25 @@ func (o Options) place() string {
 		return o.Directory
 	}
 	return persistentRoot + " and " + volatileRoot
+}
+
+// Persistent reports whether the journal outlasts a reboot: whether journald keeps
+// files on disk and writes none that are lost with the memory.
+func (o Options) Persistent() (bool, error) {
+	files, err := o.find()
+	if err != nil {
+		return false, err
+	}
+	disk := false
+	for _, name := range files {
+		switch {
+		case strings.HasPrefix(name, persistentRoot):
+			disk = true
+		case filepath.Base(name) == "system.journal": // archived ones may be left over
+			return false, nil
+		}
+	}
+	return disk, nil
 }
 
 // find lists the journal files that libsystemd would open.
