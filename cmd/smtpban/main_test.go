@@ -62,6 +62,7 @@ func (m asRoot) Run() int {
 //	dial N ADDRESS PORT      hold N idle connections from ADDRESS to this PORT until the script ends
 //	export UID MAILLOG FILE          write a maillog of 1 March 2026 as journalctl -o export would, had this user logged it
 //	world PREFIX...                  let connections come from these networks
+//	listen ADDRESS PORT...           wait for clients at these ports until the script ends
 //	connect ADDRESS PORT...          connect to these local ports
 //	[!] connected ADDRESS PORT...    check that all (none) of these connections are still open
 //
@@ -82,6 +83,7 @@ func TestScript(t *testing.T) {
 			"export":    export,
 			"dial":      dial,
 			"world":     world,
+			"listen":    listen,
 			"connect":   connect,
 			"connected": connected,
 		},

@@ -210,7 +210,11 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 		})
 	}
 	outcomes := []outcome{newOutcome(simulation.Verdicts[0], ban.NeverBan{})}
-	var list, object, reasons, what bytes.Buffer
+	checks := []report.Check{{Name: "journal", Result: report.OK, Found: "it can be read, and has entries of 2 boots"}, {
+		Name: "postfix-log", Result: report.Fault, Found: "/etc/postfix has maillog_file = /var/log/postfix.log",
+		Remedy: "postconf -c /etc/postfix -X maillog_file, then postfix reload: Postfix logs to the journal then",
+	}}
+	var list, object, reasons, what, doctor bytes.Buffer
 	if err := report.WriteBansJSON(&list, bans); err != nil {
 		t.Fatal(err)
 	}
@@ -223,8 +227,11 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 	if err := (simulated{Simulation: simulation, outcomes: outcomes}).writeJSON(&what); err != nil {
 		t.Fatal(err)
 	}
+	if err := report.WriteChecksJSON(&doctor, checks); err != nil {
+		t.Fatal(err)
+	}
 	var want []string
-	for _, text := range []string{list.String(), object.String(), reasons.String(), what.String(), line} {
+	for _, text := range []string{list.String(), object.String(), reasons.String(), what.String(), line, doctor.String()} {
 		want = append(want, "```json\n"+text+"```")
 	}
 	if diff := cmp.Diff(want, codeBlock.FindAllString(section(t, "# JSON OUTPUT"), -1)); diff != "" {
@@ -240,6 +247,20 @@ func matched(message string) (string, error) {
 	root.SetArgs([]string{"match", "-o", "json", message})
 	err := root.Execute()
 	return out.String(), err
+}
+
+func TestManualPageDefinesEveryCheck(t *testing.T) {
+	var want []string
+	for _, e := range (&doctor{}).examinations() {
+		want = append(want, e.name)
+	}
+	var got []string
+	for _, term := range definitions(section(t, "# CHECKS")) {
+		got = append(got, strings.Split(term, ", ")...)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-checks +page):\n%s", diff)
+	}
 }
 
 func TestManualPageNamesTheMessageIDs(t *testing.T) {

@@ -39,6 +39,18 @@ func world(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile("/proc/sys/net/ipv6/ip_nonlocal_bind", []byte("1"), 0o644))
 }
 
+// listen has a program wait for clients at the local ports of an address.
+func listen(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: listen ADDRESS PORT...")
+	}
+	for _, port := range args[1:] {
+		l, err := net.Listen("tcp", net.JoinHostPort(args[0], port))
+		ts.Check(err)
+		ts.Defer(func() { l.Close() })
+	}
+}
+
 // connect opens a connection from an address to each of the ports.
 func connect(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
