@@ -71,6 +71,7 @@ func tell(t *testing.T, suite string) {
 		{"the report names everybody with the right state", s.reported},
 		{"explain shows the lines that count, also of the last boot", s.explained},
 		{"what is blocked is published for Postfix's tables", s.published},
+		{"doctor finds nothing, and then what is broken", s.examined},
 		{"unban opens the door", s.unbanned},
 		{"whom another instance of Postfix trusts is let in", s.secondInstance},
 		{"who is logged in by SSH is let in again", s.loggedIn},

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // maxExposure is what `systemd-analyze security` may say of a service, from 0
@@ -49,6 +51,35 @@ func TestEveryServiceIsWellSandboxed(t *testing.T) {
 	}
 }
 
+// TestDoctorHasTheSandboxOfBlock compares the units line by line; the drop-in that
+// both get goes by the beginning of their names.
+func TestDoctorHasTheSandboxOfBlock(t *testing.T) {
+	// What differs: the program, how long it may take, and how its end is judged
+	// and logged. The runtime directory is where block remembers its last failure.
+	own := []string{"ExecStart", "TimeoutStartSec", "LogLevelMax", "SuccessExitStatus",
+		"RuntimeDirectory", "RuntimeDirectoryMode", "RuntimeDirectoryPreserve"}
+	if diff := cmp.Diff(settings(t, "smtpban-block.service", own), settings(t, "smtpban-doctor.service", own)); diff != "" {
+		t.Errorf("(-block +doctor):\n%s", diff)
+	}
+}
+
+// settings returns the lines in the section [Service] of a unit, without some.
+func settings(t *testing.T, unit string, without []string) (lines []string) {
+	t.Helper()
+	text, err := os.ReadFile(unit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, service, _ := strings.Cut(string(text), "\n[Service]\n")
+	for line := range strings.Lines(service) {
+		name, _, isSetting := strings.Cut(line, "=")
+		if isSetting && !strings.HasPrefix(line, "#") && !slices.Contains(without, name) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
 // install lays the units out as `make install` does, with a program that does
 // nothing in the place of smtpban, and returns their paths.
 func install(t *testing.T) (services, timers []string) {
@@ -86,8 +117,8 @@ func install(t *testing.T) (services, timers []string) {
 			services = append(services, unit)
 		}
 	}
-	if len(services) != 4 || len(timers) != 3 {
-		t.Fatalf("found %d services and %d timers, want 4 and 3: %q", len(services), len(timers), units)
+	if len(services) != 5 || len(timers) != 3 {
+		t.Fatalf("found %d services and %d timers, want 5 and 3: %q", len(services), len(timers), units)
 	}
 	return services, timers
 }
