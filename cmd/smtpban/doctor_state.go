@@ -67,7 +67,7 @@ func (d *doctor) suppressed() finding {
 		lost += g.Lost
 	}
 	last := d.memory.suppressed[len(d.memory.suppressed)-1]
-	return warning("let journald keep all that Postfix logs: LogRateLimitIntervalSec=0 in its unit, see GAPS in smtpban(8)",
+	return warning("let journald keep all that Postfix logs: LogRateLimitIntervalSec=1us in its unit, see GAPS in smtpban(8)",
 		"journald dropped %d entries of Postfix's in the last week, up to %s", lost, last.To.Format(time.RFC3339))
 }
 

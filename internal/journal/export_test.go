@@ -246,7 +246,7 @@ func tellUntil(t *testing.T, in journal.Input, n int) (all []told) {
 func TestExportTellsOnceOfWhatJournaldSuppressed(t *testing.T) {
 	gap := func(n int, unit string) told {
 		return told{Gap: journal.Gap{Boot: boot1, To: line(n).Time, Lost: 1000 + n, Reason: fmt.Sprintf("journald suppressed messages of %q, which logged too fast"+
-			" (LogRateLimitIntervalSec=0 in this unit lifts the limit, see systemd.exec(5))", unit)}}
+			" (LogRateLimitIntervalSec=1us in this unit lifts the limit, see systemd.exec(5))", unit)}}
 	}
 	forged, native, foreign, qmgr := drop(5, "postfix.service", postfix), drop(5, "postfix.service", postfix), drop(5, "postfix.service", postfix), line(9)
 	forged.Transport, forged.UID, native.Transport, foreign.UID, qmgr.Identifier = "journal", 1001, "journal", 1001, "postfix/qmgr"

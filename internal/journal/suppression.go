@@ -36,7 +36,7 @@ func (s Suppression) Gap(boot Boot, at time.Time, uid int) *Gap {
 		lost = 0
 	}
 	return &Gap{Boot: boot, To: at, Lost: lost, Reason: fmt.Sprintf(suppressing+"%q, which logged too fast"+
-		" (LogRateLimitIntervalSec=0 in this unit lifts the limit, see systemd.exec(5))", s.Unit)}
+		" (LogRateLimitIntervalSec=1us in this unit lifts the limit, see systemd.exec(5))", s.Unit)}
 }
 
 // suppressing begins the reason of such a gap.

@@ -17,7 +17,7 @@ import (
 func drop(n int) (journaltest.Entry, journal.Gap) {
 	e := journaltest.Suppressed(at(boot1, noon, n), 1000+n, "postfix@-.service", postfix)
 	return e, journal.Gap{Boot: boot1, To: e.Time, Lost: 1000 + n, Reason: `journald suppressed messages of "postfix@-.service", which logged too fast` +
-		" (LogRateLimitIntervalSec=0 in this unit lifts the limit, see systemd.exec(5))"}
+		" (LogRateLimitIntervalSec=1us in this unit lifts the limit, see systemd.exec(5))"}
 }
 
 func TestWhatJournaldSuppressedOfPostfixIsAGap(t *testing.T) {
@@ -42,10 +42,10 @@ func TestWhatJournaldSuppressedOfPostfixIsAGap(t *testing.T) {
 	mail, unknown := gap, gap
 	gap.Lost = 1002
 	mail.To, mail.Lost = otherUID.Time, 5
-	mail.Reason = `journald suppressed messages of "postfix.service", which logged too fast (LogRateLimitIntervalSec=0 in this unit lifts the limit, see systemd.exec(5))`
+	mail.Reason = `journald suppressed messages of "postfix.service", which logged too fast (LogRateLimitIntervalSec=1us in this unit lifts the limit, see systemd.exec(5))`
 	byUnit := mail
 	mail.To = otherUnit.Time
-	mail.Reason = `journald suppressed messages of "mail.service", which logged too fast (LogRateLimitIntervalSec=0 in this unit lifts the limit, see systemd.exec(5))`
+	mail.Reason = `journald suppressed messages of "mail.service", which logged too fast (LogRateLimitIntervalSec=1us in this unit lifts the limit, see systemd.exec(5))`
 	unknown.To, unknown.Lost = garbled.Time, 0
 	s := newStore(t, dir)
 	s.expect("first run", entries(series(boot1, noon, 1, 1), series(boot1, noon, 14, 14)), gap, byUnit, mail, unknown)
