@@ -14,6 +14,10 @@ type Finding struct {
 	Event  ban.Event // with a Class of 0 if there is none
 	Times  int       // how often the event happened; 0 if its session has told of it already
 	Reason string    // why there is no event, or it did not happen anew, or only now
+
+	// Fault is when the line was written, if it tells that the authentication
+	// server does not answer, otherwise zero.
+	Fault time.Time
 }
 
 // Why a line that has a class tells nothing new.
@@ -32,6 +36,9 @@ func (s *Sessions) Add(e journal.Entry, l Line) Finding {
 	f := Finding{Reason: l.Reason}
 	if l.Class != 0 {
 		f.Event, f.Times = event(e, l), 1
+	}
+	if l.dead {
+		f.Fault = e.Time
 	}
 	if l.rule == nil {
 		return f
@@ -111,7 +118,7 @@ func (s *Sessions) guess(key Key, now time.Time, l Line, f *Finding) {
 	switch {
 	case l.Class == 0:
 	case l.generic && outage:
-		*f = Finding{Reason: isServerFault}
+		*f = Finding{Reason: isServerFault, Fault: now}
 	case session.repeats(l, now):
 		f.Times, f.Reason = 0, isRepeated
 	}

@@ -32,6 +32,7 @@ type Line struct {
 	with      classes // see rule
 	told      bool    // it tells of an AUTH command that failed
 	generic   bool    // of one that failed without a cause, which may be the server
+	dead      bool    // the authentication server is
 	mechanism string  // of that AUTH command
 	failed    int     // AUTH commands by the statistics of a session without success
 }

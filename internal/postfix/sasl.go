@@ -7,11 +7,15 @@ import (
 )
 
 // serverFaults are the reasons that blame the server: the password was not even
-// looked at.
-var serverFaults = []struct{ text, reason string }{
-	{"Connection lost to authentication server", isServerFault}, // xsasl_dovecot_server.c
-	{"no mechanism available", isServerFault},                   // Cyrus: known to Postfix, not to the library
-	{"Invalid authentication mechanism", isNoMechanism},         // smtpd_sasl_proto.c, since 2.5.2
+// looked at. A client that asks for a broken mechanism gets its answer also
+// where the authentication server is well.
+var serverFaults = []struct {
+	text, reason string
+	dead         bool // the authentication server
+}{
+	{"Connection lost to authentication server", isServerFault, true}, // xsasl_dovecot_server.c
+	{"no mechanism available", isServerFault, false},                  // Cyrus: known to Postfix, not to the library
+	{"Invalid authentication mechanism", isNoMechanism, false},        // smtpd_sasl_proto.c, since 2.5.2
 }
 
 // judgeSASL reads what follows ": SASL ":
@@ -42,7 +46,7 @@ func (l *Line) judgeSASL(rest string) bool {
 	why := strings.TrimPrefix(strings.TrimPrefix(what[len("failed"):], ":"), " ")
 	for _, fault := range serverFaults {
 		if strings.HasPrefix(why, fault.text) {
-			l.Class, l.Reason = 0, fault.reason
+			l.Class, l.Reason, l.dead = 0, fault.reason, fault.dead
 			return true
 		}
 	}

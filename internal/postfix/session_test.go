@@ -319,3 +319,34 @@ func TestLostConnectionIsDatedByItsOwnLine(t *testing.T) {
 		t.Errorf("found %v at %v", got.Class, got.Time)
 	}
 }
+
+// A client gets "no mechanism available" by asking for a mechanism that is broken,
+// however well the authentication server is.
+func TestFaultIsWhenTheAuthenticationServerDidNotAnswer(t *testing.T) {
+	var got []string
+	sessions := NewSessions()
+	for second, message := range []string{
+		"warning: unknown[203.0.113.9]: SASL PLAIN authentication failed: Connection lost to authentication server",
+		"warning: SASL authentication failure: cannot connect to saslauthd server: No such file or directory",
+		"warning: unknown[203.0.113.9]: SASL PLAIN authentication failed: generic failure",
+		"warning: unknown[203.0.113.9]: SASL PLAIN authentication failed: generic failure",
+		"warning: unknown[203.0.113.9]: SASL CRAM-MD5 authentication failed: no mechanism available",
+		"warning: unknown[203.0.113.9]: SASL X authentication failed: Invalid authentication mechanism: 'X'",
+		"warning: unknown[203.0.113.9]: SASL PLAIN authentication failed: x, sasl_username=Connection lost to authentication server",
+	} {
+		in := logged(float64(second), "postfix/smtpd[1]", message)
+		f := sessions.Add(in, Parse(in))
+		when := "no fault"
+		if !f.Fault.IsZero() {
+			when = f.Fault.Sub(epoch).String()
+		}
+		got = append(got, fmt.Sprintf("%s, counts %d times", when, f.Times))
+	}
+	want := []string{
+		"0s, counts 0 times", "no fault, counts 0 times", "2s, counts 0 times", "no fault, counts 1 times",
+		"no fault, counts 0 times", "no fault, counts 0 times", "no fault, counts 1 times",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
