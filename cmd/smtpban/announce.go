@@ -101,12 +101,51 @@ func (a *app) sumUp(read pass.Read, spared int) {
 	if spared > 0 {
 		text += fmt.Sprintf("; protected: %d", spared)
 	}
+	if len(read.Held) > 0 {
+		text += fmt.Sprintf("; held back: %d", len(read.Held))
+	}
 	a.log.notice(text, nil)
 }
 
-// announceEnded tells of bans that are over.
+// announceHeld tells of bans that are held back and, once in an outage, what to do
+// about it. The command is to fail for that.
+func (a *app) announceHeld(read pass.Read) {
+	a.each(read.Held, a.would("held back", "hold back"), idHeld, func(b ban.Ban) string {
+		return fmt.Sprintf("%s: %s, %d failures", b.Prefix, b.Class, b.Failures)
+	})
+	c := read.Cause
+	if c == (pass.Cause{}) {
+		return // it was told
+	}
+	const layout = "2006-01-02 15:04:05 MST"
+	when := "since " + c.Since.Format(layout)
+	if !c.Until.IsZero() {
+		when = "between " + c.Since.Format(layout) + " and " + c.Until.Format(layout)
+	}
+	dead := ""
+	if c.Fault {
+		dead = ", and Postfix got no answer from its authentication server"
+	}
+	a.log.warn("%s held back, and more may follow: %s nobody logged in, and %s failed that used to get in%s (is saslauthd, or Dovecot, well?); they lapse by themselves, or smtpban block --confirm lets them through",
+		plural(len(read.Held), "ban"), when, plural(c.Clients, "client"), dead)
+	a.held = !a.dryRun
+}
+
+// announceEnded tells of bans that are over. One that was held back never was in
+// force.
 func (a *app) announceEnded(bans []ban.Ban, why string) {
-	a.each(bans, a.would("unbanned", "unban"), idUnbanned, func(b ban.Ban) string {
+	var real, held []ban.Ban
+	for _, b := range bans {
+		if b.Held {
+			held = append(held, b)
+		} else {
+			real = append(real, b)
+		}
+	}
+	a.each(held, a.would("dropped", "drop"), idUnbanned, func(b ban.Ban) string {
+		return fmt.Sprintf("%s, which was held back: %s", b.Prefix, why)
+	})
+	a.each(real, a.would("unbanned", "unban"), idUnbanned, func(b ban.Ban) string {
 		return fmt.Sprintf("%s: %s", b.Prefix, why)
 	})
 }

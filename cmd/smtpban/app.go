@@ -32,10 +32,12 @@ type app struct {
 	output     string
 	noLegend   bool
 	dryRun     bool
+	confirm    bool
 	noRoutes   bool
 	input      inputFlags
 
-	now time.Time
+	held bool // this run has held back bans
+	now  time.Time
 }
 
 func (a *app) addGlobalFlags(cmd *cobra.Command) {
@@ -123,7 +125,7 @@ func (a *app) begin(cfg config.Config) (p pass.Pass, end func(), err error) {
 	// What an admin does to this machine's bans by hand belongs into the log
 	// of it that the units keep.
 	a.log.audit = !a.dryRun && a.statePath == ""
-	return pass.Pass{Store: s, Policy: cfg.Policy, Limits: limits(cfg.Route), Now: a.now}, end, nil
+	return pass.Pass{Store: s, Policy: cfg.Policy, Limits: limits(cfg.Route), Now: a.now, Hold: !a.input.given()}, end, nil
 }
 
 func limits(r config.Route) ban.Limits { return ban.Limits{IPv4: r.MaxIPv4, IPv6: r.MaxIPv6} }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"smtpban/internal/ban"
 	"smtpban/internal/config"
 	"smtpban/internal/pass"
 )
@@ -28,17 +29,31 @@ func newBlockCommand(a *app) *cobra.Command {
 	}
 	a.addInputFlags(cmd)
 	a.addWriteFlags(cmd)
+	a.addConfirmFlag(cmd)
 	return cmd
 }
 
+func (a *app) addConfirmFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.confirm, "confirm", false, "let the bans through that were held back")
+}
+
 func (a *app) block() error {
+	if a.confirm && a.input.given() {
+		return usageError{errors.New("--confirm is for this machine's own journal: from another log no ban is held back")}
+	}
 	return a.withKernel(func(cfg config.Config, p pass.Pass, k *kernel) error {
+		confirmed, err := a.confirmHeld(p)
+		if err != nil {
+			return err
+		}
 		read, err := a.read(cfg, p, k)
 		if err != nil && a.input.given() && read.Entries == 0 && len(read.Gaps) == 0 {
 			return err // what a mistyped name leads to must not reach the routes
 		}
+		read.Bans = append(confirmed, read.Bans...)
 		a.announceEnded(read.Expired, "its time is over")
 		spared, errAnnounce := a.announceBans(p.Store, read.Bans, k.never)
+		a.announceHeld(read)
 		looked := err == nil || read.Entries > 0
 		if looked && (a.dryRun || k.last.UID == 0 && !a.input.given()) {
 			a.sumUp(read, spared)
@@ -50,6 +65,18 @@ func (a *app) block() error {
 		}
 		return errors.Join(err, a.settle(p, k, fresh...))
 	})
+}
+
+// confirmHeld lets the bans through that were held back, if that is asked for.
+func (a *app) confirmHeld(p pass.Pass) ([]ban.Ban, error) {
+	if !a.confirm {
+		return nil, nil
+	}
+	confirmed, err := p.Confirm()
+	if err == nil && len(confirmed) == 0 {
+		a.log.notice("no ban is held back", nil)
+	}
+	return confirmed, err
 }
 
 // withKernel runs what changes the state and then the routes: under the lock,

@@ -19,6 +19,7 @@ const (
 	exitFailure    = 1
 	exitUsage      = 2
 	exitNotBanned  = 3
+	exitHeld       = 4
 	exitLocked     = 75 // EX_TEMPFAIL
 	exitPermission = 77 // EX_NOPERM
 	exitConfig     = 78 // EX_CONFIG

@@ -59,7 +59,7 @@ func (a *app) maintain(p pass.Pass) error {
 // snapshotAge is how old the snapshot may become before there is a new one.
 const snapshotAge = 12 * time.Hour // half of what a clock may jump
 
-// tidy forgets the clients, ended bans and pardons that no longer matter, and
+// tidy forgets the clients, ended bans, pardons and logins that no longer matter, and
 // what was seen long ago. A client whose tally is over is kept for a while, so
 // that the next report can name it.
 func tidy(p pass.Pass) error {
@@ -78,7 +78,7 @@ func tidy(p pass.Pass) error {
 			return err
 		}
 		old := now.Add(-min(p.Policy.Forget, maxAge))
-		return errors.Join(tx.PruneHistory(old), tx.PrunePardons(old),
+		return errors.Join(tx.PruneHistory(old), tx.PrunePardons(old), tx.PruneLogins(old),
 			tx.PruneHours(now.Add(-hoursMemory)), tx.PruneGaps(now.Add(-gapsMemory)),
 			tx.PruneShapes(now.Add(-shapesMemory)))
 	})
@@ -86,7 +86,7 @@ func tidy(p pass.Pass) error {
 
 const (
 	reportMemory = 8 * 24 * time.Hour   // for a report a week
-	maxAge       = 365 * 24 * time.Hour // of ended bans and pardons, even where forget is longer
+	maxAge       = 365 * 24 * time.Hour // of ended bans, pardons and logins, even where forget is longer
 	hoursMemory  = 13 * 7 * 24 * time.Hour
 	gapsMemory   = 13 * 7 * 24 * time.Hour
 	shapesMemory = 4 * 7 * 24 * time.Hour // of lines that no rule knows, since the last of them

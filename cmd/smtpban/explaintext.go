@@ -85,6 +85,9 @@ func (x explanation) ban(b report.Ban) string {
 	if b.Until.Before(ban.Forever) {
 		text = fmt.Sprintf("%s, from %s to %s", config.FormatSpan(b.Until.Sub(b.Start)), x.Time(b.Start), x.Time(b.Until))
 	}
+	if b.Held {
+		return text + ", held back (see OUTAGES in smtpban(8); smtpban block --confirm lets it through)"
+	}
 	return fmt.Sprintf("%s, ban %d within %s", text, b.Count, config.FormatSpan(x.policy.Forget))
 }
 

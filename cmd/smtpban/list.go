@@ -18,7 +18,7 @@ func newListCommand(a *app) *cobra.Command {
 		Short: "List the bans",
 		Long: "List the bans in force, or those that share an address with a PREFIX. The exit\n" +
 			"status is 3 if one of them has none, or only one that is without effect because\n" +
-			"the client is protected.",
+			"the client is protected or the ban is held back.",
 		RunE:              func(_ *cobra.Command, args []string) error { return a.list(args) },
 		ValidArgsFunction: a.completeBanned,
 	}

@@ -15,6 +15,7 @@ const (
 	idBanned   = "c0a2ea5bcf164e5b8e1d3ea4c7b0f2d1"
 	idSpared   = "e52b0fd3a1cf4d6f8f5f6a6f9a1c7b34"
 	idUnbanned = "7f1d4a60e6f94f0a9b0b5ce6a3d8e942"
+	idHeld     = "0d2badb4a649d25faafa499c485a082d"
 )
 
 // logger writes to the journal, with fields, if that is where standard error

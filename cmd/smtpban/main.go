@@ -26,6 +26,9 @@ func run() int {
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, log: newLogger(os.Stderr)}
 	err := newRootCommand(a).Execute()
 	status := exitStatus(err)
+	if status == exitOK && a.held {
+		status = exitHeld
+	}
 	if persists(status, err) {
 		return status
 	}
@@ -78,6 +81,7 @@ func newRootCommand(a *app) *cobra.Command {
 	old.addFlags(root)
 	a.addInputFlags(root)
 	a.addWriteFlags(root)
+	a.addConfirmFlag(root)
 	a.addOutputFlags(root)
 	root.AddCommand(
 		newBlockCommand(a), newReportCommand(a), newListCommand(a), newExplainCommand(a), newSimulateCommand(a), newMatchCommand(a),

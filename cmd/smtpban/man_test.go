@@ -294,7 +294,7 @@ func TestCatalogueExplainsTheMessageIDs(t *testing.T) {
 	for _, match := range regexp.MustCompile(`(?m)^-- ([0-9a-f]{32})`).FindAllStringSubmatch(text, -1) {
 		got = append(got, match[1])
 	}
-	want := []string{idBanned, idSpared, idUnbanned}
+	want := []string{idBanned, idSpared, idUnbanned, idHeld}
 	slices.Sort(want)
 	slices.Sort(got)
 	if diff := cmp.Diff(want, got); diff != "" {

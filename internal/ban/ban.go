@@ -54,9 +54,10 @@ type Ban struct {
 	Count    int       // 1 for the first ban of the client within forget, 2 for the second, …
 	Origin   string
 	Reason   string // the admin's words, for a manual ban
+	Held     bool   // back, because of an outage: without effect, and over at Until unless it is confirmed
 }
 
-// Active reports whether the ban is in force at now.
+// Active reports whether the time of the ban is not over at now.
 func (b Ban) Active(now time.Time) bool { return now.Before(b.Until) }
 
 // maxOthers bounds the addresses that are remembered of one network.

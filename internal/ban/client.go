@@ -116,16 +116,19 @@ func (c *Client) window(t time.Time, p Policy) []Hit {
 
 // sentence bans the client from start and uses up its hits.
 func (p Policy) sentence(c *Client, start time.Time, window []Hit) Ban {
-	count, length := p.Next(*c, start)
-	b := Ban{
+	return p.impose(c, Ban{
 		Prefix:   c.Prefix,
 		Class:    heaviest(window),
 		Failures: c.Failures,
 		Start:    start,
-		Until:    after(start, length),
-		Count:    count,
 		Origin:   OriginJournal,
-	}
+	})
+}
+
+// impose gives a ban its length, by the client's past of which it becomes part.
+func (p Policy) impose(c *Client, b Ban) Ban {
+	count, length := p.Next(*c, b.Start)
+	b.Until, b.Count = after(b.Start, length), count
 	c.Hits = nil
 	c.Until = b.Until
 	c.Ends = slices.Insert(c.Ends, 0, b.Until)

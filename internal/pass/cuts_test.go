@@ -2,8 +2,10 @@ package pass_test
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,8 +90,9 @@ func (m *machine) runCut(log tape, settle bool) {
 	}
 }
 
-// checkCuts compares one run over a log with many over pieces of it.
-func checkCuts(t *testing.T, draw func(*rapid.T) tape, options ...cmp.Option) {
+// checkCuts compares one run over a log with many over pieces of it. It returns
+// how many bans were held back in all.
+func checkCuts(t *testing.T, draw func(*rapid.T) tape, options ...cmp.Option) (held int) {
 	dir := t.TempDir()
 	bans := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -116,6 +119,12 @@ func checkCuts(t *testing.T, draw func(*rapid.T) tape, options ...cmp.Option) {
 
 		want := whole.state()
 		bans += len(want.Bans) + len(want.Ended)
+		for _, prefix := range want.heldBack() {
+			held++
+			if !slices.ContainsFunc(whole.rest().Logins, func(l store.Login) bool { return l.Prefix == prefix }) {
+				t.Fatalf("the ban of %s is held back, who never logged in", prefix)
+			}
+		}
 		if diff := cmp.Diff(want, pieces.state(), append(options, compare)...); diff != "" {
 			t.Fatalf("(-one run +many):\n%s", diff)
 		}
@@ -126,6 +135,22 @@ func checkCuts(t *testing.T, draw func(*rapid.T) tape, options ...cmp.Option) {
 	if bans == 0 {
 		t.Error("not one ban in all the logs")
 	}
+	return held
+}
+
+// heldBack returns whose bans are held back, or were until they were over.
+func (s state) heldBack() (prefixes []netip.Prefix) {
+	for _, b := range s.Bans {
+		if b.Held {
+			prefixes = append(prefixes, b.Prefix)
+		}
+	}
+	for _, x := range s.Ended {
+		if x.How == store.Lapsed {
+			prefixes = append(prefixes, x.Prefix)
+		}
+	}
+	return prefixes
 }
 
 func TestVerdictsDoNotDependOnWhereRunsCutTheLog(t *testing.T) {
@@ -171,4 +196,41 @@ func TestSessionsGoOnInTheNextRun(t *testing.T) { checkCuts(t, drawSessions) }
 // not all read yet. They still count for the client, but the history stays.
 func TestVerdictsDoNotDependOnCutsWhereTheClockWasSetBackEither(t *testing.T) {
 	checkCuts(t, func(t *rapid.T) tape { return drawLog(t, true) }, anyOldSession, cmpopts.IgnoreFields(store.Ended{}, "Ban.Failures"))
+}
+
+// drawOutage draws a crowd of which some log in, and now and then nobody can.
+func drawOutage(t *rapid.T, late bool) tape {
+	log := drawLog(t, late)
+	down := false
+	for i := range log {
+		e := &log[i]
+		address := rapid.SampledFrom(crowd).Draw(t, "client")
+		if rapid.IntRange(0, 14).Draw(t, "up or down if 0") == 0 {
+			down = !down
+		}
+		kind := rapid.IntRange(0, 9).Draw(t, "kind")
+		switch {
+		case kind == 0:
+			e.Message = "warning: unknown[" + address + "]: SASL PLAIN authentication failed: Connection lost to authentication server"
+		case kind == 1:
+			e.Message = "warning: non-SMTP command from unknown[" + address + "]: GET / HTTP/1.1"
+		case !down && kind < 6:
+			*e = success(address, e.Time)
+		default:
+			*e = failure(address, e.Time)
+		}
+	}
+	return log
+}
+
+func TestWhatIsHeldBackDoesNotDependOnWhereRunsCutTheLog(t *testing.T) {
+	if held := checkCuts(t, func(t *rapid.T) tape { return drawOutage(t, false) }, anyOldSession); held == 0 {
+		t.Error("not one ban held back in all the logs")
+	}
+}
+
+// Where the clock was set back, a run may have ended a ban that a failure not
+// read yet would have held back, or renewed. It is over either way.
+func TestTheTallyDoesNotDependOnCutsWhereTheClockWasSetBackInAnOutage(t *testing.T) {
+	checkCuts(t, func(t *rapid.T) tape { return drawOutage(t, true) }, anyOldSession, cmpopts.IgnoreFields(state{}, "Bans", "Evidence", "Ended"))
 }

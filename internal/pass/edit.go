@@ -81,8 +81,8 @@ func (p Pass) prolong(tx *store.Tx, b ban.Ban) (ban.Ban, error) {
 	if err != nil {
 		return b, err
 	}
-	if !old.Active(horizon) {
-		return b, tx.EndBan(old, old.Until, store.Expired)
+	if old.Held || !old.Active(horizon) {
+		return b, endTimely(tx, old)
 	}
 	if b.Until.After(old.Until) {
 		old.Until = b.Until

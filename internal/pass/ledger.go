@@ -20,6 +20,7 @@ type ledger struct {
 	bans    map[netip.Prefix]*sentence
 	expired []ban.Ban // retired, of earlier batches
 	seen    seen
+	watch   *watch // nil if no ban is to be held back
 
 	// latest is as far as a pardon reaches. One that was given under a clock
 	// ahead would let everybody do as he likes until then.
@@ -38,9 +39,12 @@ type sentence struct {
 	ban.Ban
 	evidence ban.Evidence // of a single address only while the ban is new
 	enforced store.Enforced
-	isNew    bool
 	changed  bool
 	late     bool // enforced changed
+
+	// What is new in this batch: that there is the ban, and that it is held
+	// back.
+	isNew, newlyHeld bool
 }
 
 // latency is how long after a client was blocked failures of it may still be
@@ -53,17 +57,32 @@ func (p Pass) openLedger(tx *store.Tx) (*ledger, error) {
 		return nil, err
 	}
 	latest, err := p.latest(tx)
+	if err != nil {
+		return nil, err
+	}
 	for i := range pardons {
 		pardons[i].Until = earlier(pardons[i].Until, latest)
 	}
-	return &ledger{
+	l := &ledger{
 		policy: p.Policy, tx: tx, pardons: pardons, latest: latest,
 		clients: map[netip.Prefix]*ban.Client{}, bans: map[netip.Prefix]*sentence{}, seen: seen{},
-	}, err
+	}
+	if p.Hold {
+		l.watch, err = openWatch(tx)
+	}
+	return l, err
 }
 
 // record counts what was found.
 func (l *ledger) record(f postfix.Finding) error {
+	if err := l.fault(f.Fault); err != nil {
+		return err
+	}
+	if f.Times > 0 && f.Event.Class == ban.Login {
+		if err := l.succeed(f.Event); err != nil {
+			return err
+		}
+	}
 	for range f.Times {
 		counted, err := l.add(f.Event)
 		if err != nil {
@@ -81,27 +100,44 @@ func (l *ledger) add(e ban.Event) (counted bool, err error) {
 		return false, nil
 	}
 	prefix := l.policy.Client(e.Address)
-	c, ok := l.clients[prefix]
-	if !ok {
-		known, err := l.tx.Client(prefix)
-		if err != nil {
-			return false, err
-		}
-		known.Pardon = earlier(known.Pardon, l.latest)
-		c = &known
-		l.clients[prefix] = c
+	c, err := l.client(prefix)
+	if err != nil {
+		return false, err
 	}
 	verdict, b, hits := l.policy.Add(c, e)
+	if verdict == ban.Ignored {
+		return false, nil
+	}
+	if err := l.fail(prefix, e); err != nil {
+		return true, err
+	}
 	switch verdict {
+	case ban.Counted:
+		held, err := l.heldBack(prefix, e.Time)
+		if err != nil || !held {
+			return true, err
+		}
+		return true, l.within(prefix, e)
 	case ban.Within:
 		return true, l.within(prefix, e)
 	case ban.Banned:
-		if err := l.retire(prefix); err != nil {
-			return false, err
-		}
-		l.bans[prefix] = &sentence{Ban: b, evidence: ban.Evidence{Hits: hits}, isNew: true, changed: true}
+		return true, l.sentence(c, b, hits)
 	}
-	return verdict != ban.Ignored, nil
+	return true, nil
+}
+
+// client returns what is known of a client, to be changed.
+func (l *ledger) client(prefix netip.Prefix) (*ban.Client, error) {
+	if c, ok := l.clients[prefix]; ok {
+		return c, nil
+	}
+	c, err := l.tx.Client(prefix)
+	if err != nil {
+		return nil, err
+	}
+	c.Pardon = earlier(c.Pardon, l.latest)
+	l.clients[prefix] = &c
+	return &c, nil
 }
 
 // within counts a failure during a ban. Where the ban is of a network, its
@@ -118,7 +154,7 @@ func (l *ledger) within(prefix netip.Prefix, e ban.Event) error {
 	if !prefix.IsSingleIP() {
 		s.evidence.Add(ban.Offender{Address: e.Address, Name: e.Name})
 	}
-	if since := s.enforced.Since; !since.IsZero() && e.Time.Sub(since) > latency && e.Time.After(s.enforced.Late) {
+	if since := s.enforced.Since; !s.Held && !since.IsZero() && e.Time.Sub(since) > latency && e.Time.After(s.enforced.Late) {
 		s.enforced.Late, s.late = e.Time, true
 	}
 	return nil
@@ -155,21 +191,22 @@ func (l *ledger) retire(prefix netip.Prefix) error {
 	if !s.isNew && s.Origin != ban.OriginAdopted { // that one's own ban takes its place
 		l.expired = append(l.expired, s.Ban)
 	}
-	return l.tx.EndBan(s.Ban, s.Until, store.Expired)
+	return endTimely(l.tx, s.Ban)
 }
 
 // write stores what changed, in order of the keys, because bbolt is slow with
-// many keys in random order, and returns the new bans that are in force.
-func (l *ledger) write(horizon time.Time) (bans []ban.Ban, err error) {
+// many keys in random order, and returns the new bans that are in force and those
+// newly held back.
+func (l *ledger) write(horizon time.Time) (bans, held []ban.Ban, err error) {
 	for _, hour := range slices.SortedFunc(maps.Keys(l.seen), time.Time.Compare) {
 		if err := l.tx.AddHour(store.Hour{Start: hour, Classes: l.seen[hour]}); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	for _, prefix := range slices.SortedFunc(maps.Keys(l.clients), ban.ComparePrefix) {
 		c := l.clients[prefix]
 		if err := l.tx.PutClient(*c, l.policy.Due(*c)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	for _, prefix := range slices.SortedFunc(maps.Keys(l.bans), ban.ComparePrefix) {
@@ -178,23 +215,30 @@ func (l *ledger) write(horizon time.Time) (bans []ban.Ban, err error) {
 			continue
 		}
 		if err := l.tx.PutBan(s.Ban); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if s.isNew || !prefix.IsSingleIP() {
+		if len(s.evidence.Hits) > 0 || !prefix.IsSingleIP() {
 			if err := l.tx.PutEvidence(prefix, s.evidence); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		if s.late {
 			if err := l.tx.PutEnforced(prefix, s.enforced); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
-		if s.isNew && s.Active(horizon) {
+		switch {
+		case !s.Active(horizon):
+		case s.newlyHeld:
+			held = append(held, s.Ban)
+		case s.isNew && !s.Held:
 			bans = append(bans, s.Ban)
 		}
 	}
-	return bans, nil
+	if l.watch == nil {
+		return bans, held, nil
+	}
+	return bans, held, l.watch.write(l.tx)
 }
 
 // isNew reports whether the latest ban on the prefix was made in this batch.

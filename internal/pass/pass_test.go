@@ -50,6 +50,21 @@ func failures(address string, hours ...float64) (entries tape) {
 	return entries
 }
 
+// success is the entry of a message that was accepted after a login.
+func success(address string, t time.Time) journal.Entry {
+	e := failure(address, t)
+	e.Message = fmt.Sprintf("A1B2C3D4E5: client=unknown[%s], sasl_method=LOGIN, sasl_username=alice", address)
+	return e
+}
+
+// successes are those of one address, at each of the hours.
+func successes(address string, hours ...float64) (entries tape) {
+	for _, h := range hours {
+		entries = append(entries, success(address, at(h)))
+	}
+	return entries
+}
+
 // tape is a log. Its readers go on where their positions say.
 type tape []journal.Entry
 
@@ -132,7 +147,7 @@ func newMachine(t testing.TB) *machine {
 }
 
 func (m *machine) at(now time.Time) pass.Pass {
-	return pass.Pass{Store: store.New(m.path), Policy: m.policy, Now: now}
+	return pass.Pass{Store: store.New(m.path), Policy: m.policy, Now: now, Hold: true}
 }
 
 // read is a run that reads what is new in the log.
@@ -233,6 +248,8 @@ type rest struct {
 	Hours    []store.Hour
 	Shapes   []store.Shape
 	Gaps     []store.Gap
+	Logins   []store.Login
+	Outage   ban.Outage
 }
 
 func (m *machine) rest() (r rest) {
@@ -247,7 +264,13 @@ func (m *machine) rest() (r rest) {
 		if r.Shapes, err = collect(tx.Shapes()); err != nil {
 			return err
 		}
-		r.Gaps, err = collect(tx.Gaps())
+		if r.Gaps, err = collect(tx.Gaps()); err != nil {
+			return err
+		}
+		if r.Logins, err = collect(tx.Logins()); err != nil {
+			return err
+		}
+		r.Outage, err = tx.Outage()
 		return err
 	})
 	if err != nil {

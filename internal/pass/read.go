@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -33,6 +34,8 @@ type Read struct {
 	First   time.Time      // when the first of them was written
 	Events  int            // failures that count, some of several entries, some of one together
 	Bans    []ban.Ban      // new ones that are still in force
+	Held    []ban.Ban      // those held back from now on, new or not
+	Cause   Cause          // of that, if it is new, otherwise zero
 	Expired []ban.Ban      // earlier ones whose time is over
 	Gaps    []*journal.Gap // not known before
 }
@@ -44,6 +47,7 @@ type Pass struct {
 	Limits ban.Limits // of the routes
 	Now    time.Time
 
+	Hold    bool // bans back that an outage of the authentication explains
 	Believe bool // Now, however far from the last commit it is; see CheckClock
 }
 
@@ -113,7 +117,7 @@ func (r *reading) entry(e journal.Entry) (err error) {
 		r.batch.shapes.Add(e)
 	}
 	found := r.sessions.Add(e, line)
-	if found.Times == 0 {
+	if found.Times == 0 && found.Fault.IsZero() {
 		return nil
 	}
 	if r.Policy.Weight(found.Event.Class, found.Event.Service) > 0 {
@@ -136,10 +140,12 @@ func (r *reading) commit() error {
 	if b.entries == 0 && len(b.gaps) == 0 && len(positions) == 0 {
 		return nil
 	}
-	var bans, expired []ban.Ban
+	var (
+		l                   *ledger
+		bans, held, expired []ban.Ban
+	)
 	err = r.Store.Update(func(tx *store.Tx) error {
-		l, err := r.openLedger(tx)
-		if err != nil {
+		if l, err = r.openLedger(tx); err != nil {
 			return err
 		}
 		for _, f := range b.findings {
@@ -151,7 +157,7 @@ func (r *reading) commit() error {
 		if err != nil {
 			return err
 		}
-		if bans, err = l.write(horizon); err != nil {
+		if bans, held, err = l.write(horizon); err != nil {
 			return err
 		}
 		if err := errors.Join(putPositions(tx, positions), r.putRest(tx, b)); err != nil {
@@ -168,9 +174,30 @@ func (r *reading) commit() error {
 		return err
 	}
 	r.total.Bans = append(r.total.Bans, bans...)
+	r.total.hold(held, l.watch)
 	r.total.Expired = append(r.total.Expired, expired...)
 	r.total.Gaps = append(r.total.Gaps, b.gaps...)
 	return nil
+}
+
+// hold adds the bans that a batch held back. Those of an earlier batch are not
+// told as bans then.
+func (r *Read) hold(held []ban.Ban, w *watch) {
+	if len(held) == 0 {
+		return
+	}
+	r.Held = append(r.Held, held...)
+	switch {
+	case w.isNew:
+		r.Cause = cause(w.Outage, time.Time{})
+	case w.cause != (Cause{}):
+		r.Cause = w.cause
+	}
+	back := map[netip.Prefix]bool{}
+	for _, b := range held {
+		back[b.Prefix] = true
+	}
+	r.Bans = slices.DeleteFunc(r.Bans, func(b ban.Ban) bool { return back[b.Prefix] })
 }
 
 // putRest stores what concerns no client that is known.

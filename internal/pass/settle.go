@@ -168,9 +168,18 @@ func (p Pass) endExpired(tx *store.Tx) ([]ban.Ban, error) {
 		return cmp.Or(a.Until.Compare(b.Until), ban.ComparePrefix(a.Prefix, b.Prefix))
 	})
 	for _, b := range expired {
-		if err := tx.EndBan(b, b.Until, store.Expired); err != nil {
+		if err := endTimely(tx, b); err != nil {
 			return nil, err
 		}
 	}
 	return expired, nil
+}
+
+// endTimely moves a ban whose time is over to the history.
+func endTimely(tx *store.Tx, b ban.Ban) error {
+	how := store.Expired
+	if b.Held {
+		how = store.Lapsed
+	}
+	return tx.EndBan(b, b.Until, how)
 }

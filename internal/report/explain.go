@@ -146,10 +146,6 @@ func (x Explanation) State() State {
 		return Protected
 	case x.Ban == nil:
 		return Open
-	case len(x.Ban.Targets) == 0:
-		return Protected
-	case x.Ban.Route || x.Ban.Other:
-		return Blocked
 	}
-	return Open
+	return state(*x.Ban)
 }

@@ -27,6 +27,7 @@ type jsonBan struct {
 	Origin   string       `json:"origin"`
 	Reason   string       `json:"reason"`
 	Route    bool         `json:"route"`
+	Held     bool         `json:"held"`
 }
 
 type jsonClient struct {
@@ -125,7 +126,7 @@ func toJSON(bans []Ban) []jsonBan {
 	for _, b := range bans {
 		j := jsonBan{
 			Prefix: b.Prefix, Failures: b.Failures, Start: Stamp(b.Start), Count: b.Count,
-			Origin: b.Origin, Reason: b.Reason, Route: b.Route,
+			Origin: b.Origin, Reason: b.Reason, Route: b.Route, Held: b.Held,
 		}
 		if b.Class != 0 {
 			class := b.Class.String()

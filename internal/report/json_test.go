@@ -60,7 +60,8 @@ const sampleJSON = `{
       "count": 1,
       "origin": "journal",
       "reason": "",
-      "route": false
+      "route": false,
+      "held": false
     },
     {
       "prefix": "198.51.100.128/25",
@@ -71,7 +72,8 @@ const sampleJSON = `{
       "count": 1,
       "origin": "manual",
       "reason": "spam from \u001b[31mBörse\u202e, see <ticket> 7",
-      "route": true
+      "route": true,
+      "held": false
     },
     {
       "prefix": "203.0.113.9/32",
@@ -82,7 +84,8 @@ const sampleJSON = `{
       "count": 1,
       "origin": "journal",
       "reason": "",
-      "route": true
+      "route": true,
+      "held": false
     },
     {
       "prefix": "2001:db8:1:2::/64",
@@ -93,7 +96,8 @@ const sampleJSON = `{
       "count": 1,
       "origin": "journal",
       "reason": "",
-      "route": false
+      "route": false,
+      "held": false
     }
   ],
   "surplus": 0,

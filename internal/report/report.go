@@ -21,6 +21,7 @@ const (
 	Blocked   State = "blocked"   // by a route of ours, or by another's that leads nowhere
 	Open      State = "open"      // free to come, whether banned or not
 	Protected State = "protected" // must never be blocked, whatever it does
+	Held      State = "held"      // its ban is held back because of an outage
 )
 
 // Client is one that attacked.
@@ -35,7 +36,7 @@ type Client struct {
 // Ban is a ban with what is done about it.
 type Ban struct {
 	ban.Ban
-	Targets []netip.Prefix // to be blocked for it; none if it is protected
+	Targets []netip.Prefix // to be blocked for it; none if it is protected or held back
 	Route   bool           // all of them are, by our routes
 	Other   bool           // all of them are, but not all by our routes
 }
@@ -112,11 +113,15 @@ func New(tx *store.Tx, never ban.NeverBan, since, now time.Time) (Report, error)
 	if r.Ineffective, err = ineffective(tx, bans, since); err != nil {
 		return Report{}, err
 	}
+	held := map[netip.Prefix]bool{}
+	for _, b := range bans {
+		held[b.Prefix] = b.Held
+	}
 	for c, err := range tx.Clients() {
 		if err != nil {
 			return Report{}, err
 		}
-		if c.Failures == 0 || !c.Last.After(since) && !now.Before(c.Until) {
+		if c.Failures == 0 || !c.Last.After(since) && !now.Before(c.Until) && !held[c.Prefix] {
 			continue
 		}
 		state := Open
@@ -286,6 +291,8 @@ func (r *Report) Enforce(blockers map[netip.Prefix]Blocker) {
 
 func state(b Ban) State {
 	switch {
+	case b.Held:
+		return Held
 	case b.Route, b.Other:
 		return Blocked
 	case len(b.Targets) == 0:

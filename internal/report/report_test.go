@@ -3,6 +3,7 @@ package report_test
 import (
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -269,6 +270,22 @@ func TestANetworkIsBlockedOnceAllItsOffendersAre(t *testing.T) {
 		check(t, map[string]report.State{"2001:db8::/64": tc.want}, states(r))
 		check(t, tc.want == report.Blocked, r.Bans[0].Route)
 	}
+}
+
+func TestABanHeldBackBlocksNothingButIsShownWhileItLasts(t *testing.T) {
+	c, b := convict("203.0.113.9/32", 5, -3)
+	c.Until, b.Held = b.Start, true
+	s := newStore(t, []ban.Client{c}, []ban.Ban{b})
+	r := newReport(t, s, ban.NeverBan{}, at(-1), noon) // it did nothing since
+	r.Enforce(blocked("203.0.113.9/32"))
+	check(t, []report.Ban{{Ban: b}}, r.Bans)
+	check(t, map[string]report.State{"203.0.113.9/32": report.Held}, states(r))
+	var text strings.Builder
+	if err := (report.Text{Location: time.UTC}).WriteBans(&text, r.Bans); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "203.0.113.9/32  sasl-auth  5  2026-11-03 09:00:00 UTC  2026-11-04 09:00:00 UTC  1  held\n", text.String())
+	check(t, report.Report{Since: at(-1), Until: at(21)}, newReport(t, s, ban.NeverBan{}, at(-1), at(21)))
 }
 
 func TestAClientThatIsProtectedIsSoBeforeAnyBan(t *testing.T) {

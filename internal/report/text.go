@@ -156,6 +156,8 @@ func (t Text) WriteBans(w io.Writer, bans []Ban) error {
 			route = "yes"
 		case b.Other:
 			route = "other"
+		case b.Held:
+			route = string(Held)
 		case len(b.Targets) == 0:
 			route = string(Protected)
 		}

@@ -85,8 +85,12 @@ func decodeEnforced(value []byte) (Enforced, error) {
 
 // Targets returns the prefixes that are to be blocked for a ban: its own, or, if
 // that holds somebody who must never be blocked, the offenders' own. Of a ban by
-// hand, which nobody's offences brought, all the rest is blocked.
+// hand, which nobody's offences brought, all the rest is blocked, of one that is
+// held back nothing.
 func (t *Tx) Targets(b ban.Ban, never ban.NeverBan) ([]netip.Prefix, error) {
+	if b.Held {
+		return nil, nil
+	}
 	if !never.AsksForOffenders(b.Prefix) {
 		return []netip.Prefix{b.Prefix}, nil
 	}
@@ -103,6 +107,7 @@ func (t *Tx) Targets(b ban.Ban, never ban.NeverBan) ([]netip.Prefix, error) {
 // How a ban ended.
 const (
 	Expired  = "expired"
+	Lapsed   = "lapsed" // it was held back all the time
 	Unbanned = "unbanned"
 )
 

@@ -33,6 +33,13 @@ func (e *encoder) uint(v uint64)    { *e = binary.AppendUvarint(*e, v) }
 func (e *encoder) bytes(b []byte)   { *e = append(*e, b...) }
 func (e *encoder) string(s string)  { e.uint(uint64(len(s))); *e = append(*e, s...) }
 func (e *encoder) time(t time.Time) { *e = binary.AppendVarint(*e, t.UnixMicro()) }
+func (e *encoder) bool(b bool) {
+	v := uint64(0)
+	if b {
+		v = 1
+	}
+	e.uint(v)
+}
 func (e *encoder) addr(a netip.Addr) {
 	b := a.AsSlice()
 	e.uint(uint64(len(b)))
@@ -92,6 +99,14 @@ func (d *decoder) uint() uint64 {
 	}
 	d.rest = d.rest[n:]
 	return v
+}
+
+func (d *decoder) bool() bool {
+	v := d.uint()
+	if v > 1 {
+		d.fail()
+	}
+	return v == 1
 }
 
 func (d *decoder) bytes(n uint64) []byte {
@@ -223,6 +238,9 @@ func (e *encoder) ban(b ban.Ban) {
 	e.uint(uint64(b.Count))
 	e.string(b.Origin)
 	e.string(b.Reason)
+	if b.Held { // this came later, and most are not
+		e.bool(true)
+	}
 }
 
 func (d *decoder) ban(prefix netip.Prefix) ban.Ban {
@@ -234,6 +252,11 @@ func (d *decoder) ban(prefix netip.Prefix) ban.Ban {
 	b.Count = int(d.uint())
 	b.Origin = d.string()
 	b.Reason = d.string()
+	if len(d.rest) > 0 {
+		if b.Held = d.bool(); !b.Held {
+			d.fail()
+		}
+	}
 	return b
 }
 

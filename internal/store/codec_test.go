@@ -64,7 +64,22 @@ var anyBan = rapid.Custom(func(t *rapid.T) ban.Ban {
 		Prefix: anyPrefix.Draw(t, "prefix"), Class: ban.Class(rapid.Uint8().Draw(t, "class")),
 		Failures: rapid.IntMin(0).Draw(t, "failures"), Start: anyTime.Draw(t, "start"), Until: anyTime.Draw(t, "until"),
 		Count: rapid.IntMin(0).Draw(t, "count"), Origin: rapid.String().Draw(t, "origin"), Reason: rapid.String().Draw(t, "reason"),
+		Held: rapid.Bool().Draw(t, "held"),
 	}
+})
+
+var anyOutage = rapid.Custom(func(t *rapid.T) ban.Outage {
+	o := ban.Outage{
+		Since: anyTime.Draw(t, "since"), Fault: anyTime.Draw(t, "fault"), Recognised: rapid.Bool().Draw(t, "recognised"),
+		Confirmed: rapid.Bool().Draw(t, "confirmed"), Held: rapid.Bool().Draw(t, "held"),
+	}
+	victims := rapid.MapOfN(anyPrefix, rapid.Custom(func(t *rapid.T) ban.Victim {
+		return ban.Victim{Last: anyTime.Draw(t, "last"), Start: anyTime.Draw(t, "start"), Until: anyTime.Draw(t, "until")}
+	}), 0, 9).Draw(t, "victims")
+	if len(victims) > 0 { // an empty map is kept as none
+		o.Victims = victims
+	}
+	return o
 })
 
 func TestWhatIsEncodedIsDecoded(t *testing.T) {
@@ -77,6 +92,11 @@ func TestWhatIsEncodedIsDecoded(t *testing.T) {
 		b := anyBan.Draw(t, "ban")
 		gotBan, err := decodeBan(prefixKey(b.Prefix), encodeBan(b))
 		if diff := cmp.Diff(b, gotBan, exact); err != nil || diff != "" {
+			t.Error(err, diff)
+		}
+		outage := anyOutage.Draw(t, "outage")
+		gotOutage, err := decodeOutage(encodeOutage(outage))
+		if diff := cmp.Diff(outage, gotOutage, exact); err != nil || diff != "" {
 			t.Error(err, diff)
 		}
 		hits := anyHits.Draw(t, "hits")
@@ -109,7 +129,8 @@ func values() [][]byte {
 	at.time(s.Commit)
 	return [][]byte{encodeClient(s.Clients[0]), encodeClient(s.Clients[1]), encodeBan(s.Bans[0]), encodeEnded(s.History[1]), encodeEvidence(s.Evidence[s.Bans[2].Prefix]), at.seal(),
 		encodeHour(Hour{Classes: map[ban.Class]Count{ban.SASLAuth: {3, 2}, ban.DNSBL: {300, 0}}}),
-		encodeShape(Shape{Count: 7, First: s.Commit, Last: s.Commit})}
+		encodeShape(Shape{Count: 7, First: s.Commit, Last: s.Commit}),
+		encodeOutage(ban.Outage{Since: s.Commit, Held: true, Victims: map[netip.Prefix]ban.Victim{s.Bans[1].Prefix: {Last: s.Commit}}})}
 }
 
 // decodeAll tries the value as each kind, and returns the errors of all.
@@ -121,9 +142,10 @@ func decodeAll(value []byte) []error {
 	_, evidence := decodeEvidence(value)
 	_, hour := decodeHour(make([]byte, 8), value)
 	_, shape := decodeShape([]byte("="), value)
+	_, outage := decodeOutage(value)
 	at := newDecoder(value)
 	at.time()
-	return []error{client, sentence, ended, evidence, hour, shape, at.finish()}
+	return []error{client, sentence, ended, evidence, hour, shape, outage, at.finish()}
 }
 
 func TestEveryFlippedBitAndEveryCutIsDamage(t *testing.T) {
@@ -186,6 +208,12 @@ func FuzzDecode(f *testing.F) {
 			again, err := decodeBan(prefixKey(prefix), encodeBan(b))
 			if err != nil || b != again {
 				t.Errorf("%v became %v, %v", b, again, err)
+			}
+		}
+		if o, err := decodeOutage(value); err == nil {
+			again, err := decodeOutage(encodeOutage(o))
+			if diff := cmp.Diff(o, again, exact); err != nil || diff != "" {
+				t.Error(err, diff)
 			}
 		}
 	})

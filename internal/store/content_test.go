@@ -20,6 +20,8 @@ type content struct {
 	Enforced  map[netip.Prefix]Enforced
 	Pardons   []Pardon
 	History   []Ended
+	Logins    []Login
+	Outage    ban.Outage
 	Commit    time.Time
 	Report    time.Time
 	Settings  map[string][]byte
@@ -27,6 +29,12 @@ type content struct {
 
 func (c content) put(tx *Tx) error {
 	errs := []error{tx.PutLastCommit(c.Commit), tx.PutLastReport(c.Report)}
+	if c.Outage.Victims != nil {
+		errs = append(errs, tx.PutOutage(c.Outage))
+	}
+	for _, l := range c.Logins {
+		errs = append(errs, tx.PutLogin(l))
+	}
 	for boot, position := range c.Positions {
 		errs = append(errs, tx.PutPosition(boot, position))
 	}
@@ -87,6 +95,14 @@ func load(t testing.TB, s *Store, settings ...string) content {
 			c.History = append(c.History, x)
 		}
 		c.Pardons, err = tx.Pardons()
+		failed(err)
+		for l, err := range tx.Logins() {
+			if failed(err) {
+				break
+			}
+			c.Logins = append(c.Logins, l)
+		}
+		c.Outage, err = tx.Outage()
 		failed(err)
 		c.Commit, err = tx.LastCommit()
 		failed(err)
@@ -157,7 +173,7 @@ func sample() content {
 		Bans: []ban.Ban{
 			{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Start: at(3), Until: at(27), Count: 1, Origin: ban.OriginManual, Reason: "enough\n\"è\""},
 			{Prefix: four, Class: ban.SASLAuth, Failures: 7, Start: at(2), Until: at(50), Count: 2, Origin: ban.OriginJournal},
-			{Prefix: six, Class: 200, Failures: 5, Start: at(1), Until: ban.Forever, Count: 64, Origin: ban.OriginJournal},
+			{Prefix: six, Class: 200, Failures: 5, Start: at(1), Until: ban.Forever, Count: 64, Origin: ban.OriginJournal, Held: true},
 		},
 		Evidence: map[netip.Prefix]ban.Evidence{
 			four: {Hits: []ban.Hit{hit(at(2)), hit(at(1.5))}},
@@ -169,6 +185,8 @@ func sample() content {
 			{Ban: ban.Ban{Prefix: six, Class: ban.SASLAuth, Failures: 5, Start: at(-90), Until: at(-66), Count: 1, Origin: ban.OriginJournal}, At: at(-66), How: Expired},
 			{Ban: ban.Ban{Prefix: four, Start: at(-60), Until: ban.Forever, Count: 1, Origin: ban.OriginManual, Reason: "mistake"}, At: at(-50), How: Unbanned},
 		},
+		Logins:   []Login{{four, at(-3)}, {six, at(-0.5)}},
+		Outage:   ban.Outage{Since: at(-0.5), Victims: map[netip.Prefix]ban.Victim{four: {Last: at(2), Start: at(2), Until: at(50)}, six: {Last: at(1)}}},
 		Commit:   at(4).Add(123456 * time.Microsecond),
 		Report:   at(-8),
 		Settings: map[string][]byte{"mynetworks": []byte("192.0.2.0/24\x00"), "none": {}},

@@ -113,6 +113,8 @@ func decode(bucket string, key, value []byte) (err error) {
 		_, err = decodeEnded(key, value)
 	case string(bucketPardons):
 		_, err = decodePardon(key, value)
+	case string(bucketLogins):
+		_, err = decodeLogin(key, value)
 	case string(bucketHours):
 		_, err = decodeHour(key, value)
 	case string(bucketShapes):

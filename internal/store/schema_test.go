@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	bolt "go.etcd.io/bbolt"
+
+	"smtpban/internal/ban"
 )
 
 var update1 = flag.Bool("update-schema-1", false, "write testdata/schema-1.db anew; only before the first release")
@@ -37,7 +39,8 @@ func TestSchema1IsReadAsItWasWritten(t *testing.T) {
 	}
 	s := goldenCopy(t)
 	want := sample()
-	want.Enforced = map[netip.Prefix]Enforced{} // of which the first version knew nothing
+	want.Enforced = map[netip.Prefix]Enforced{} // of this and what follows the first version knew nothing
+	want.Logins, want.Outage, want.Bans[2].Held = nil, ban.Outage{}, false
 	if diff := cmp.Diff(want, load(t, s, sampleSettings...), exact); diff != "" {
 		t.Error(diff)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	bucketMeta      = []byte("meta")      // schema; last commit; last report; doubt about the clock; digest
+	bucketMeta      = []byte("meta")      // schema; last commit; last report; doubt about the clock; outage; digest
 	bucketPositions = []byte("positions") // boot id -> journal position, opaque here
 	bucketClients   = []byte("clients")   // rule, prefix -> ban.Client
 	bucketDue       = []byte("due")       // hour, rule, prefix -> when to look whether a client can be forgotten
@@ -19,6 +19,7 @@ var (
 	bucketEnforced  = []byte("enforced")  // prefix -> Enforced
 	bucketHistory   = []byte("history")   // end, prefix -> Ended
 	bucketPardons   = []byte("pardons")   // prefix -> up to when nothing counts
+	bucketLogins    = []byte("logins")    // prefix -> when it last logged in
 	bucketSettings  = []byte("settings")  // name -> what other programs' configuration said, opaque here
 	bucketSessions  = []byte("sessions")  // opaque -> what is remembered of an open SMTP session, opaque here
 	bucketHours     = []byte("hours")     // hour -> Hour
@@ -29,6 +30,7 @@ var (
 	keyCommit = []byte("commit")
 	keyReport = []byte("report")
 	keyDoubt  = []byte("doubt")
+	keyOutage = []byte("outage")
 	keyDigest = []byte("digest")
 )
 
