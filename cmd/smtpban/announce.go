@@ -131,6 +131,38 @@ func (a *app) announceHeld(read pass.Read) {
 	a.held = !a.dryRun
 }
 
+// manyBans is from how many new bans on a run is worth a warning, if they also
+// are more than there were before.
+const manyBans = 100
+
+// warnOfMany warns if a run has banned more clients than were banned before it,
+// and many. They are banned all the same: a botnet must be.
+func (a *app) warnOfMany(p pass.Pass, fresh int) error {
+	if fresh < manyBans {
+		return nil
+	}
+	standing := 0
+	err := p.Store.View(func(tx *store.Tx) error {
+		horizon, err := p.Horizon(tx)
+		if err != nil {
+			return err
+		}
+		for b, err := range tx.Bans() {
+			if err != nil {
+				return err
+			}
+			if b.Active(horizon) && !b.Held {
+				standing++
+			}
+		}
+		return nil
+	})
+	if before := max(standing-fresh, 0); err == nil && fresh > before {
+		a.log.warn("%d new bans at once, where there were %d: a botnet, or something is wrong with Postfix (smtpban report tells what counted)", fresh, before)
+	}
+	return err
+}
+
 // announceEnded tells of bans that are over. One that was held back never was in
 // force.
 func (a *app) announceEnded(bans []ban.Ban, why string) {

@@ -149,6 +149,9 @@ func (a *app) read(cfg config.Config, p pass.Pass, k *kernel) (pass.Read, error)
 		err = k.learn(in, uid)
 	}
 	a.explainPosition(from, read)
+	if len(from) > 0 { // the first run finds everybody at once
+		err = errors.Join(err, a.warnOfMany(p, len(read.Bans)))
+	}
 	return read, errors.Join(err, a.gapError(read.Gaps))
 }
 
