@@ -28,6 +28,7 @@ type banLine struct {
 	Count    int       `json:"count"`
 	Origin   string    `json:"origin"`
 	Route    bool      `json:"route"`
+	Held     bool      `json:"held"`
 }
 
 // installSmtpban installs it into a system that is off, as a packager would,

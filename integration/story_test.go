@@ -78,6 +78,7 @@ func tell(t *testing.T, suite string) {
 		{"bans run out", s.expired},
 		{"a lost store is made again from the journal of all boots", s.rebuilt},
 		{"a mail program that tries every mechanism has failed once", s.mailProgram},
+		{"an outage of the authentication bans those who never logged in, and nobody else", s.outage},
 		{"what journald suppresses is in the report", s.suppressed},
 		{"nothing failed meanwhile", s.healthy},
 	} {
@@ -166,7 +167,7 @@ func (s *story) checkBans(t *testing.T) {
 		p := prefixOf(clientOf(a))
 		prefixes = append(prefixes, p)
 		start := got[p].Start // by the journal's clock
-		want[p] = banLine{p, "sasl-auth", s.refused[clientOf(a)], start, start.Add(banTime), 1, "journal", true}
+		want[p] = banLine{p, "sasl-auth", s.refused[clientOf(a)], start, start.Add(banTime), 1, "journal", true, false}
 	}
 	same(t, "bans in smtpban list", want, got)
 	inKernel := routes(t, s.system)

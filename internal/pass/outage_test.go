@@ -44,6 +44,7 @@ const (
 	fault  = "warning: CLIENT: SASL PLAIN authentication failed: Connection lost to authentication server"
 	broken = "warning: CLIENT: SASL CRAM-MD5 authentication failed: no mechanism available"
 	robot  = "warning: non-SMTP command from CLIENT: GET / HTTP/1.1"
+	relay  = "NOQUEUE: reject: RCPT from CLIENT: 554 5.7.1 <a@example.org>: Relay access denied; from=<b@example.org>"
 )
 
 // heldBan is the first one of a client that the outage explains.
@@ -89,6 +90,40 @@ func TestABanOfTheBeginningIsHeldBackOnceTheOutageIsRecognised(t *testing.T) {
 	check(t, []ban.Ban{heldBan(alice, 2)}, second.Held)
 	m.settle(at(3), ban.NeverBan{}, r)
 	r.check(t, guesser+"/32")
+}
+
+// What else became of the bans of the beginning stays as it is.
+func TestBansThatAnAdminChangedAreNotHeldBackLater(t *testing.T) {
+	m := newMachine(t)
+	log := slices.Concat(failures(alice, -30, -30, -30, -30, -30), customers(), failures(alice, 1, 1, 1, 1, 1), failures(bob, 1, 1, 1, 1, 1))
+	m.read(at(1), log)
+	m.unban(at(1.5), alice+"/32")
+	m.ban(at(1.5), manual(bob+"/32", 1.5, 2.5, ""))
+	log = append(log, failures(carol, 2)...)
+	check(t, []ban.Ban(nil), m.read(at(2), log).Held)
+	check(t, true, m.rest().Outage.Recognised)
+	check(t, []string{bob + "/32"}, banned(m.state().Bans))
+	check(t, []time.Time{at(-6)}, m.state().Clients[0].Ends) // of the ban that was lifted nothing is left
+}
+
+func TestBansThatTheOutageDoesNotExplainAreNotHeldBackLater(t *testing.T) {
+	m := newMachine(t)
+	log := slices.Concat(customers(), failures(alice, 1), tape{says(robot, alice, 1), says(relay, alice, 1), says(robot, alice, 1)})
+	check(t, []string{alice + "/32"}, banned(m.read(at(1), log).Bans))
+	log = slices.Concat(log, failures(bob, 2), failures(carol, 2))
+	check(t, []ban.Ban(nil), m.read(at(2), log).Held)
+	check(t, true, m.rest().Outage.Recognised)
+}
+
+// Of a long log a batch is judged before the next is read.
+func TestABanHeldBackByALaterBatchIsNotTakenForABan(t *testing.T) {
+	log := append(customers(), failures(alice, 1, 1, 1, 1, 1)...)
+	for range 50_000 {
+		log = append(log, says("connect from CLIENT", guesser, 2))
+	}
+	read := newMachine(t).read(at(4), slices.Concat(log, failures(bob, 3), failures(carol, 3)))
+	check(t, []ban.Ban(nil), read.Bans)
+	check(t, []ban.Ban{heldBan(alice, 1)}, read.Held)
 }
 
 func TestAnOutageIsToldOnce(t *testing.T) {
