@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"smtpban/internal/ban"
 	"smtpban/internal/config"
 	"smtpban/internal/pass"
 	"smtpban/internal/report"
@@ -53,7 +54,7 @@ func (a *app) list(args []string) error {
 }
 
 func (a *app) bans(p pass.Pass, k *kernel) ([]report.Ban, error) {
-	bans, err := inForce(p, k)
+	bans, err := inForce(p, k.never)
 	if err != nil {
 		return nil, err
 	}
@@ -65,14 +66,15 @@ func (a *app) bans(p pass.Pass, k *kernel) ([]report.Ban, error) {
 	return bans, nil
 }
 
-// inForce returns the bans in force. Whether the kernel blocks them is not asked.
-func inForce(p pass.Pass, k *kernel) (bans []report.Ban, err error) {
+// inForce returns the bans in force, those held back among them. Whether the kernel
+// blocks them is not asked.
+func inForce(p pass.Pass, never ban.NeverBan) (bans []report.Ban, err error) {
 	err = p.Store.View(func(tx *store.Tx) error {
 		horizon, err := p.Horizon(tx)
 		if err != nil {
 			return err
 		}
-		bans, err = report.Bans(tx, k.never, horizon)
+		bans, err = report.Bans(tx, never, horizon)
 		return err
 	})
 	return bans, err
@@ -93,20 +95,9 @@ func (a *app) completeBanned(*cobra.Command, []string, string) ([]string, cobra.
 	}
 	var prefixes []string
 	p := pass.Pass{Store: a.state(cfg), Now: a.now}
-	p.Store.View(func(tx *store.Tx) error {
-		horizon, err := p.Horizon(tx)
-		if err != nil {
-			return err
-		}
-		for b, err := range tx.Bans() {
-			if err != nil {
-				return err
-			}
-			if b.Active(horizon) {
-				prefixes = append(prefixes, b.Prefix.String())
-			}
-		}
-		return nil
-	})
+	bans, _ := inForce(p, ban.NeverBan{}) // nobody would see the error
+	for _, b := range bans {
+		prefixes = append(prefixes, b.Prefix.String())
+	}
 	return prefixes, cobra.ShellCompDirectiveNoFileComp
 }

@@ -21,7 +21,7 @@ func (a *app) publish(p pass.Pass, k *kernel) error {
 	if len(k.publish) == 0 || a.dryRun || a.statePath != "" {
 		return nil
 	}
-	bans, err := inForce(p, k)
+	bans, err := inForce(p, k.never)
 	if err != nil {
 		return err
 	}

@@ -174,16 +174,12 @@ func (p Pass) accused(tx *store.Tx, a netip.Addr) (bool, error) {
 }
 
 func (p Pass) endOverlapping(tx *store.Tx, prefixes []netip.Prefix, may func(ban.Ban) bool) (ended []ban.Ban, err error) {
-	horizon, err := p.Horizon(tx)
-	if err != nil {
-		return nil, err
-	}
-	for b, err := range tx.Bans() {
+	for b, err := range p.bans(tx) {
 		if err != nil {
 			return nil, err
 		}
-		if b.Active(horizon) && slices.ContainsFunc(prefixes, b.Prefix.Overlaps) && may(b) {
-			ended = append(ended, b)
+		if !b.over && slices.ContainsFunc(prefixes, b.Prefix.Overlaps) && may(b.Ban) {
+			ended = append(ended, b.Ban)
 		}
 	}
 	for _, b := range ended {

@@ -243,20 +243,16 @@ func (l *ledger) heldBack(prefix netip.Prefix, t time.Time) (bool, error) {
 // outage that are yet to come. It returns them.
 func (p Pass) Confirm() (confirmed []ban.Ban, err error) {
 	err = p.Store.Update(func(tx *store.Tx) error {
-		horizon, err := p.Horizon(tx)
-		if err != nil {
-			return err
-		}
 		outage, err := tx.Outage()
 		if err != nil {
 			return err
 		}
-		for b, err := range tx.Bans() {
+		for b, err := range p.bans(tx) {
 			if err != nil {
 				return err
 			}
-			if b.Held && b.Active(horizon) {
-				confirmed = append(confirmed, b)
+			if b.Held && !b.over {
+				confirmed = append(confirmed, b.Ban)
 			}
 		}
 		for i := range confirmed {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 
@@ -124,19 +125,15 @@ func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool)
 func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, over bool, err error) {
 	want = ban.NewChoice(p.Limits)
 	err = p.Store.View(func(tx *store.Tx) error {
-		horizon, err := p.Horizon(tx)
-		if err != nil {
-			return err
-		}
-		for b, err := range tx.Bans() {
+		for b, err := range p.bans(tx) {
 			if err != nil {
 				return err
 			}
-			if !b.Active(horizon) {
+			if b.over {
 				over = true
 				continue
 			}
-			targets, err := tx.Targets(b, never)
+			targets, err := tx.Targets(b.Ban, never)
 			if err != nil {
 				return err
 			}
@@ -149,18 +146,37 @@ func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, over bool, err error
 	return want, over, err
 }
 
-func (p Pass) endExpired(tx *store.Tx) ([]ban.Ban, error) {
-	horizon, err := p.Horizon(tx)
-	if err != nil {
-		return nil, err
+// judged is a ban with whether its time is over.
+type judged struct {
+	ban.Ban
+	over bool
+}
+
+// bans yields every ban, in order of its prefix. Those whose time is not over by
+// Horizon are in force, but for those held back.
+func (p Pass) bans(tx *store.Tx) iter.Seq2[judged, error] {
+	return func(yield func(judged, error) bool) {
+		horizon, err := p.Horizon(tx)
+		if err != nil {
+			yield(judged{}, err)
+			return
+		}
+		for b, err := range tx.Bans() {
+			if !yield(judged{b, !b.Active(horizon)}, err) {
+				return
+			}
+		}
 	}
+}
+
+func (p Pass) endExpired(tx *store.Tx) ([]ban.Ban, error) {
 	var expired []ban.Ban
-	for b, err := range tx.Bans() {
+	for b, err := range p.bans(tx) {
 		if err != nil {
 			return nil, err
 		}
-		if !b.Active(horizon) {
-			expired = append(expired, b)
+		if b.over {
+			expired = append(expired, b.Ban)
 		}
 	}
 	// The history is keyed by time, and bbolt likes its keys in order.

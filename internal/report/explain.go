@@ -40,7 +40,7 @@ const maxExplained = 100
 // the prefix itself if there is none. more is how many of a large network it leaves
 // out.
 func Explain(tx *store.Tx, policy ban.Policy, never ban.NeverBan, prefix netip.Prefix, now time.Time) (all []Explanation, more int, err error) {
-	subjects, err := subjects(tx, policy, prefix, now)
+	subjects, err := subjects(tx, policy, never, prefix, now)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -64,12 +64,13 @@ func Explain(tx *store.Tx, policy ban.Policy, never ban.NeverBan, prefix netip.P
 }
 
 // subjects returns the prefixes to explain, in order.
-func subjects(tx *store.Tx, policy ban.Policy, asked netip.Prefix, now time.Time) (all []netip.Prefix, err error) {
-	for b, err := range tx.Bans() {
-		if err != nil {
-			return nil, err
-		}
-		if b.Prefix.Overlaps(asked) && b.Active(now) {
+func subjects(tx *store.Tx, policy ban.Policy, never ban.NeverBan, asked netip.Prefix, now time.Time) (all []netip.Prefix, err error) {
+	bans, err := Bans(tx, never, now)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range bans {
+		if b.Prefix.Overlaps(asked) {
 			all = append(all, b.Prefix)
 		}
 	}
