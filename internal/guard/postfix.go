@@ -69,6 +69,8 @@ func readPostfix(directory string, cache []byte, ask func(args ...string) (strin
 	switch {
 	case first.Output == "" && errors.Is(err, errNoMainCF):
 		return Postfix{}, nil, nil
+	case first.Output == "" && errors.Is(err, exec.ErrNotFound): // Postfix was removed, say
+		return Postfix{Unread: []string{"all of " + directory + "/main.cf: there is no postconf(1)"}}, nil, nil
 	case first.Output == "":
 		return Postfix{}, nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
@@ -135,8 +137,13 @@ const instanceDirectories = "multi_instance_directories"
 
 func postconf(args ...string) (string, error) {
 	program, err := exec.LookPath("postconf")
-	if errors.Is(err, exec.ErrNotFound) { // cron's PATH has no sbin
-		program = "/usr/sbin/postconf"
+	for _, place := range []string{"/usr/sbin/postconf", "/usr/local/sbin/postconf"} {
+		if err != nil { // cron's PATH has no sbin
+			program, err = exec.LookPath(place)
+		}
+	}
+	if err != nil {
+		return "", exec.ErrNotFound
 	}
 	output, err := exec.Command(program, args...).Output()
 	var failed *exec.ExitError
