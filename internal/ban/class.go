@@ -102,6 +102,25 @@ func ParseClass(name string) (Class, error) {
 	return 0, fmt.Errorf("unknown class %q; known: %s", name, strings.Join(known, ", "))
 }
 
+// ReadClass finds a class by what String returns: successes, and those that this
+// version has no name for, included.
+func ReadClass(name string) (Class, error) {
+	for _, k := range classNames {
+		if k.name == name {
+			return k.class, nil
+		}
+	}
+	if digits, ok := strings.CutPrefix(name, numbered); ok {
+		if n, err := strconv.ParseUint(digits, 10, 8); err == nil && n > 0 {
+			return Class(n), nil
+		}
+	}
+	return 0, fmt.Errorf("unknown class %q", name)
+}
+
+// numbered begins the name of a class that this version has none for.
+const numbered = "class-"
+
 // String returns the class's name, "" for none.
 func (c Class) String() string {
 	if c == 0 {
@@ -112,5 +131,5 @@ func (c Class) String() string {
 			return k.name
 		}
 	}
-	return "class-" + strconv.Itoa(int(c))
+	return numbered + strconv.Itoa(int(c))
 }

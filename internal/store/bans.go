@@ -59,10 +59,14 @@ type Enforced struct {
 
 // PutEnforced records how the ban on prefix is enforced.
 func (t *Tx) PutEnforced(prefix netip.Prefix, x Enforced) error {
+	return t.put(bucketEnforced, prefixKey(prefix), encodeEnforced(x))
+}
+
+func encodeEnforced(x Enforced) []byte {
 	e := newEncoder()
 	e.time(x.Since)
 	e.time(x.Late)
-	return t.put(bucketEnforced, prefixKey(prefix), e.seal())
+	return e.seal()
 }
 
 // Enforced returns how the ban on prefix is enforced.
@@ -121,9 +125,14 @@ type Ended struct {
 // EndBan moves a ban to the history.
 func (t *Tx) EndBan(b ban.Ban, at time.Time, how string) error {
 	key := prefixKey(b.Prefix)
-	stamp := binary.BigEndian.AppendUint64(nil, uint64(max(at.UnixMicro(), 0)))
-	err := t.put(bucketHistory, append(stamp, key...), encodeEnded(Ended{b, at, how}))
+	x := Ended{b, at, how}
+	err := t.put(bucketHistory, endedKey(x), encodeEnded(x))
 	return errors.Join(err, t.delete(bucketBans, key), t.delete(bucketEvidence, key), t.delete(bucketEnforced, key))
+}
+
+func endedKey(x Ended) []byte {
+	stamp := binary.BigEndian.AppendUint64(nil, uint64(max(x.At.UnixMicro(), 0)))
+	return append(stamp, prefixKey(x.Prefix)...)
 }
 
 // History yields the ended bans, oldest first.

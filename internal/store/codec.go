@@ -183,6 +183,18 @@ func opened(value []byte) ([]byte, error) {
 	return bytes.Clone(d.rest), d.err
 }
 
+func encodeTime(t time.Time) []byte {
+	e := newEncoder()
+	e.time(t)
+	return e.seal()
+}
+
+func decodeTime(value []byte) (time.Time, error) {
+	d := newDecoder(value)
+	at := d.time()
+	return at, d.finish()
+}
+
 // finish returns the first failure, bytes left over being one.
 func (d *decoder) finish() error {
 	if len(d.rest) > 0 {

@@ -29,13 +29,17 @@ func (t *Tx) AddGap(g Gap) error {
 			return err
 		}
 	}
+	return t.put(bucketGaps, gapKey(n), encodeGap(g))
+}
+
+func encodeGap(g Gap) []byte {
 	e := newEncoder()
 	e.time(g.From)
 	e.time(g.To)
 	e.uint(uint64(g.Lost))
 	e.string(g.Reason)
 	e.time(g.Noticed)
-	return t.put(bucketGaps, gapKey(n), e.seal())
+	return e.seal()
 }
 
 func gapKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

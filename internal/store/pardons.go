@@ -41,9 +41,7 @@ func (t *Tx) PutPardon(p Pardon) error {
 			return err
 		}
 	}
-	e := newEncoder()
-	e.time(p.Until)
-	return t.put(bucketPardons, key, e.seal())
+	return t.put(bucketPardons, key, encodeTime(p.Until))
 }
 
 // PrunePardons forgets those given before the time.

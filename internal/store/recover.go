@@ -29,8 +29,14 @@ type Recovery struct {
 	Aside    string    // where the damaged file is now; "" if there was none
 }
 
-// keptDamaged is how many damaged files are kept.
-const keptDamaged = 3
+// What is kept beside the file, by the end of its name before the number.
+const (
+	damaged  = ".damaged-"
+	replaced = ".replaced-" // by an import
+)
+
+// kept is how many of each are.
+const kept = 3
 
 // Recover puts the best state there is in the place of a damaged or lost file,
 // together with what adopt adds to it. Until it is complete the damaged file
@@ -44,7 +50,7 @@ func (s *Store) Recover(adopt func(*Tx) error) (Recovery, error) {
 		err = fresh.Update(adopt)
 	}
 	if err == nil {
-		r.Aside, err = s.keepAside()
+		r.Aside, err = s.keepAside(damaged)
 	}
 	if err == nil {
 		err = publish(fresh.path, s.path)
@@ -81,13 +87,12 @@ func (s *Store) bestTo(fresh *Store) (Recovery, error) {
 	return Recovery{Source: FromNothing}, fresh.create()
 }
 
-// keepAside gives the damaged file a second name and forgets the oldest of its
-// kind.
-func (s *Store) keepAside() (string, error) {
+// keepAside gives the file a second name and forgets the oldest of this kind.
+func (s *Store) keepAside(kind string) (string, error) {
 	if s.Missing() {
 		return "", nil
 	}
-	numbers, err := s.damaged()
+	numbers, err := s.aside(kind)
 	if err != nil {
 		return "", err
 	}
@@ -95,25 +100,25 @@ func (s *Store) keepAside() (string, error) {
 	if len(numbers) > 0 {
 		next = numbers[len(numbers)-1] + 1
 	}
-	if err := os.Link(s.path, s.damagedPath(next)); err != nil {
+	if err := os.Link(s.path, s.asidePath(kind, next)); err != nil {
 		return "", err
 	}
 	numbers = append(numbers, next)
-	for _, n := range numbers[:max(len(numbers)-keptDamaged, 0)] {
-		if err := os.Remove(s.damagedPath(n)); err != nil {
+	for _, n := range numbers[:max(len(numbers)-kept, 0)] {
+		if err := os.Remove(s.asidePath(kind, n)); err != nil {
 			return "", err
 		}
 	}
-	return s.damagedPath(next), nil
+	return s.asidePath(kind, next), nil
 }
 
-func (s *Store) damagedPath(n int) string { return s.path + ".damaged-" + strconv.Itoa(n) }
+func (s *Store) asidePath(kind string, n int) string { return s.path + kind + strconv.Itoa(n) }
 
-// damaged returns the numbers of the damaged files that are kept, in order.
-func (s *Store) damaged() (numbers []int, err error) {
+// aside returns the numbers of the files of a kind that are kept, in order.
+func (s *Store) aside(kind string) (numbers []int, err error) {
 	entries, err := os.ReadDir(filepath.Dir(s.path))
 	for _, e := range entries {
-		suffix, ok := strings.CutPrefix(e.Name(), filepath.Base(s.path)+".damaged-")
+		suffix, ok := strings.CutPrefix(e.Name(), filepath.Base(s.path)+kind)
 		if n, err := strconv.Atoi(suffix); ok && err == nil {
 			numbers = append(numbers, n)
 		}

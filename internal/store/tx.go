@@ -162,18 +162,15 @@ func (t *Tx) metaTime(key []byte) (time.Time, error) {
 	if v == nil {
 		return time.Time{}, nil
 	}
-	d := newDecoder(v)
-	at := d.time()
-	if err := d.finish(); err != nil {
+	at, err := decodeTime(v)
+	if err != nil {
 		return time.Time{}, fmt.Errorf("time of last %s: %w", key, err)
 	}
 	return at, nil
 }
 
 func (t *Tx) putMetaTime(key []byte, at time.Time) error {
-	e := newEncoder()
-	e.time(at)
-	return t.put(bucketMeta, key, e.seal())
+	return t.put(bucketMeta, key, encodeTime(at))
 }
 
 // Setting returns what PutSetting recorded under the name, nil if nothing.
