@@ -142,6 +142,7 @@ fuzz:
 	SMTPBAN_EXECUTIONS=100000000 go test ./internal/postfix/ -run Mutated -v -timeout 2h
 	go test ./internal/postfix/ -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 100x
 	go test ./internal/postfix/ -run '^$$' -fuzz FuzzRestore -fuzztime $(FUZZTIME) -fuzzminimizetime 100x
+	go test ./internal/store/ -run '^$$' -fuzz FuzzImport -fuzztime $(FUZZTIME) -fuzzminimizetime 100x
 
 clean:
 	rm -rf bin build

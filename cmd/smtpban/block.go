@@ -98,13 +98,18 @@ func (a *app) withKernel(do func(config.Config, pass.Pass, *kernel) error) error
 	if err != nil {
 		return err
 	}
+	return errors.Join(told, a.onKernel(cfg, p, do))
+}
+
+// onKernel runs what changes a sound state and then the routes.
+func (a *app) onKernel(cfg config.Config, p pass.Pass, do func(config.Config, pass.Pass, *kernel) error) error {
 	k, err := a.openKernel(cfg, p.Store)
 	if err != nil {
-		return errors.Join(told, err)
+		return err
 	}
 	defer k.close()
 	doubt := a.checkClock(&p)
-	return errors.Join(told, doubt, do(cfg, p, k), k.remember(p.Store))
+	return errors.Join(doubt, do(cfg, p, k), k.remember(p.Store))
 }
 
 // checkClock warns once where the clock may be wrong.

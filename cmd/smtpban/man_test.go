@@ -113,7 +113,7 @@ func TestManualPageMentionsNoOtherOption(t *testing.T) {
 }
 
 func TestCommandsInTheDocumentsAreValid(t *testing.T) {
-	command := regexp.MustCompile("\\*\\*(smtpban [^*]+)\\*\\*|`(smtpban [^`]+)`|(?m:^(?:sudo )?(smtpban [a-z-][^|#\n]*))")
+	command := regexp.MustCompile("\\*\\*(smtpban [^*]+)\\*\\*|`(smtpban [^`]+)`|(?m:^(?:sudo )?(smtpban [a-z-][^|#>\n]*))")
 	for _, path := range []string{manPage, readme} {
 		found := 0
 		for _, match := range command.FindAllStringSubmatch(codeBlocksAndMarkup(readText(t, path)), -1) {
@@ -236,6 +236,15 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, codeBlock.FindAllString(section(t, "# JSON OUTPUT"), -1)); diff != "" {
 		t.Errorf("(-output +page):\n%s", diff)
+	}
+}
+
+func TestManualPageShowsAnExportThatCanBeImported(t *testing.T) {
+	example, _, _ := strings.Cut(section(t, "# MOVING THE STATE"), "\n```\n\nThe kinds of")
+	_, example, _ = strings.Cut(example, "```\n")
+	found, err := store.ReadExport(strings.NewReader(example), "page", func(store.Record) error { return nil })
+	if diff := cmp.Diff(map[string]int{"ban": 1}, found.Records); err != nil || diff != "" {
+		t.Error(err, diff)
 	}
 }
 
