@@ -11,10 +11,9 @@ import (
 	"smtpban/internal/store"
 )
 
-// mend puts the best state there is in the place of a damaged or lost one and
-// adopts the routes that have no ban in it. told is what the admin must know
-// about that: it makes the command fail this once, but does not keep it from its
-// work.
+// mend makes sure that there is a state to work on. told is what the admin must
+// know about that: it makes the command fail this once, but does not keep it from
+// its work.
 func (a *app) mend(cfg config.Config, p pass.Pass) (told, err error) {
 	if a.dryRun {
 		if a.elsewhere() {
@@ -22,7 +21,9 @@ func (a *app) mend(cfg config.Config, p pass.Pass) (told, err error) {
 		}
 		return nil, lost(a.state(cfg))
 	}
-	asOf, _ := p.Store.SnapshotTime()
+	if err := p.Store.PutBack(); err != nil {
+		return nil, err
+	}
 	gone := errors.Join(lost(p.Store), a.orphaned(cfg, p.Store))
 	why := p.Store.View(func(*store.Tx) error { return nil })
 	switch {
@@ -30,13 +31,19 @@ func (a *app) mend(cfg config.Config, p pass.Pass) (told, err error) {
 		return nil, nil
 	case why != nil && (!errors.Is(why, store.ErrDamaged) || !a.mendable(p.Store)):
 		return nil, a.hint(p.Store, why)
+	case gone != nil:
+		why = gone
 	}
+	return a.replace(cfg, p, why)
+}
+
+// replace puts the best state there is in the place of a damaged or lost one and
+// adopts the routes that have no ban in it. told is why, and what was done.
+func (a *app) replace(cfg config.Config, p pass.Pass, why error) (told, err error) {
+	asOf, _ := p.Store.SnapshotTime()
 	routes, err := a.routes(cfg)
 	if err != nil {
 		return nil, errors.Join(why, err)
-	}
-	if gone != nil {
-		why = gone
 	}
 	adopted := 0
 	r, err := p.Store.Recover(func(tx *store.Tx) (err error) {
@@ -85,9 +92,16 @@ var errOrphaned = errors.New("there is no state, but there are routes of ours (w
 // errLost says that a missing state is no first run.
 var errLost = errors.New("the state is gone, although its snapshot is there (to begin anew, remove that, too)")
 
-// lost returns errLost if the state had a snapshot and is not there any more.
+// errInterrupted says that a state is only aside.
+var errInterrupted = errors.New("the state was not put back by a run that was cut short (the next smtpban block does it)")
+
+// lost returns an error if there was a state and it is not there any more.
 func lost(s *store.Store) error {
-	if _, snapshot := s.SnapshotTime(); snapshot && s.Missing() {
+	_, snapshot := s.SnapshotTime()
+	switch {
+	case s.Interrupted():
+		return errInterrupted
+	case snapshot && s.Missing():
 		return errLost
 	}
 	return nil

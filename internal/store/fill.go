@@ -39,17 +39,17 @@ func (s *Store) Fill(replace bool, fill func(add func(Record) error) error) (asi
 	if err := New(fresh.path).View(func(*Tx) error { return nil }); err != nil { // looks whether it is sound
 		return "", err
 	}
-	if holds {
-		if aside, err = s.keepAside(replaced); err != nil {
-			return "", fmt.Errorf("keeping the state %s: %w", s.path, err)
-		}
-	}
 	// What is there is a copy of another state.
 	if err := os.Remove(s.snapshot()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	if err := publish(fresh.path, s.path); err != nil {
-		return "", fmt.Errorf("putting the imported state in place: %w", err)
+	if holds {
+		aside, err = s.giveWay(fresh, replaced)
+	} else {
+		err = publish(fresh.path, s.path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("putting the imported state in the place of %s: %w", s.path, err)
 	}
 	s.sound = false
 	return aside, nil

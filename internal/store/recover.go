@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Source is what took the place of a damaged or lost file.
@@ -50,10 +52,7 @@ func (s *Store) Recover(adopt func(*Tx) error) (Recovery, error) {
 		err = fresh.Update(adopt)
 	}
 	if err == nil {
-		r.Aside, err = s.keepAside(damaged)
-	}
-	if err == nil {
-		err = publish(fresh.path, s.path)
+		r.Aside, err = s.giveWay(fresh, damaged)
 	}
 	if err != nil {
 		return Recovery{}, fmt.Errorf("replacing the damaged state %s: %w", s.path, err)
@@ -77,7 +76,8 @@ func (s *Store) bestTo(fresh *Store) (Recovery, error) {
 		if from.Missing() {
 			continue
 		}
-		if err := from.copyTo(fresh.path); !errors.Is(err, ErrDamaged) {
+		err := from.copyTo(fresh.path)
+		if !errors.Is(err, ErrDamaged) {
 			return r, err
 		}
 	}
@@ -87,10 +87,11 @@ func (s *Store) bestTo(fresh *Store) (Recovery, error) {
 	return Recovery{Source: FromNothing}, fresh.create()
 }
 
-// keepAside gives the file a second name and forgets the oldest of this kind.
-func (s *Store) keepAside(kind string) (string, error) {
+// giveWay puts another file in the place of this one, which gets a name of the
+// kind. It forgets the oldest of them.
+func (s *Store) giveWay(to *Store, kind string) (aside string, err error) {
 	if s.Missing() {
-		return "", nil
+		return "", publish(to.path, s.path)
 	}
 	numbers, err := s.aside(kind)
 	if err != nil {
@@ -100,17 +101,57 @@ func (s *Store) keepAside(kind string) (string, error) {
 	if len(numbers) > 0 {
 		next = numbers[len(numbers)-1] + 1
 	}
-	if err := os.Link(s.path, s.asidePath(kind, next)); err != nil {
-		return "", err
-	}
-	numbers = append(numbers, next)
-	for _, n := range numbers[:max(len(numbers)-kept, 0)] {
+	for _, n := range numbers[:max(len(numbers)+1-kept, 0)] {
 		if err := os.Remove(s.asidePath(kind, n)); err != nil {
 			return "", err
 		}
 	}
-	return s.asidePath(kind, next), nil
+	aside = s.asidePath(kind, next)
+	err = s.link(s.path, aside)
+	switch {
+	case err == nil:
+		err = publish(to.path, s.path)
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.EMLINK):
+		err = s.swap(to, aside)
+	}
+	if err != nil {
+		return "", err
+	}
+	return aside, nil
 }
+
+// swap is for file systems that have no second names. A run that is cut short in
+// it leaves no file under the state's name; see PutBack.
+func (s *Store) swap(to *Store, aside string) error {
+	if err := os.Rename(s.path, s.limbo()); err != nil {
+		return err
+	}
+	if err := publish(to.path, s.path); err != nil {
+		return errors.Join(err, s.PutBack())
+	}
+	return os.Rename(s.limbo(), aside)
+}
+
+// PutBack undoes what a run left that was cut short while another file took the
+// place of the state. The caller holds the lock.
+func (s *Store) PutBack() error {
+	if !s.Interrupted() {
+		return nil
+	}
+	if err := publish(s.limbo(), s.path); err != nil {
+		return fmt.Errorf("putting the state %s back: %w", s.path, err)
+	}
+	return nil
+}
+
+// Interrupted reports whether the state is not there because a run was cut short
+// while another file took its place.
+func (s *Store) Interrupted() bool {
+	_, err := os.Lstat(s.limbo())
+	return err == nil && s.Missing()
+}
+
+func (s *Store) limbo() string { return s.path + ".aside" }
 
 func (s *Store) asidePath(kind string, n int) string { return s.path + kind + strconv.Itoa(n) }
 

@@ -3,12 +3,14 @@ package store
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"net/netip"
 	"os"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"smtpban/internal/ban"
 )
@@ -157,6 +159,89 @@ func TestARecoveryThatWasCutShortIsMadeAnew(t *testing.T) {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"smtpban.db", "smtpban.db.damaged-1", "smtpban.db.damaged-2", "smtpban.db.snapshot"}, files(t, s)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// unlinkable makes a store believe that its file system has no second names.
+func unlinkable(s *Store, err error) *Store {
+	s.link = func(from, to string) error { return &os.LinkError{Op: "link", Old: from, New: to, Err: err} }
+	return s
+}
+
+func TestAFileSystemWithoutSecondNamesKeepsTheDamagedFileToo(t *testing.T) {
+	for _, cause := range []error{unix.EPERM, unix.ENOTSUP, unix.EMLINK} {
+		s := unlinkable(snapshotted(t), cause)
+		damaged := readFile(t, s.path)[:9000]
+		writeFile(t, s.path, damaged)
+		got, err := s.Recover(nothing)
+		want := Recovery{Source: FromSnapshot, Snapshot: at(10), Aside: s.path + ".damaged-1"}
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Error(err, diff)
+		}
+		if !bytes.Equal(damaged, readFile(t, want.Aside)) {
+			t.Error("what was moved aside is not the damaged file")
+		}
+		if diff := cmp.Diff(sample(), load(t, s, sampleSettings...), exact); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff([]string{"smtpban.db", "smtpban.db.damaged-1", "smtpban.db.snapshot"}, files(t, s)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestWhereTheDamagedFileCanNotBeKeptNothingChanges(t *testing.T) {
+	s := unlinkable(snapshotted(t), unix.EIO)
+	damaged := readFile(t, s.path)[:9000]
+	writeFile(t, s.path, damaged)
+	if _, err := s.Recover(nothing); !errors.Is(err, unix.EIO) {
+		t.Errorf("got %v", err)
+	}
+	if diff := cmp.Diff([]string{"smtpban.db", "smtpban.db.snapshot"}, files(t, s)); diff != "" {
+		t.Error(diff)
+	}
+	// Nor where the new one can't get its name.
+	if _, err := unlinkable(s, unix.EPERM).giveWay(New(s.path+".missing"), ".damaged-"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if diff := cmp.Diff([]string{"smtpban.db", "smtpban.db.snapshot"}, files(t, s)); diff != "" {
+		t.Error(diff)
+	}
+	if !bytes.Equal(damaged, readFile(t, s.path)) {
+		t.Error("the damaged file changed")
+	}
+}
+
+func TestASwapThatWasCutShortIsUndone(t *testing.T) {
+	s := newStore(t)
+	update(t, s, sample().put)
+	// It was killed between the two renames, or after both.
+	for _, fresh := range []bool{false, true} {
+		if err := os.Rename(s.path, s.path+".aside"); err != nil {
+			t.Fatal(err)
+		}
+		want := sample()
+		if fresh {
+			want = empty
+			update(t, s, nothing)
+		}
+		if got := s.Interrupted(); got == fresh {
+			t.Errorf("interrupted: %v", got)
+		}
+		if err := s.PutBack(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, load(t, New(s.path), sampleSettings...), exact); diff != "" {
+			t.Error(diff)
+		}
+	}
+	// What it left does not disturb the next one.
+	writeFile(t, s.path, nil)
+	if _, err := unlinkable(s, unix.EPERM).Recover(nothing); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"smtpban.db", "smtpban.db.damaged-1"}, files(t, s)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -35,10 +35,12 @@ type Store struct {
 	path    string
 	sound   bool // it was looked at, and nothing is wrong with it
 	salvage bool // the last commit but one will do
+
+	link func(from, to string) error // gives a file a second name
 }
 
 // New returns the store in the file at path. It touches nothing.
-func New(path string) *Store { return &Store{path: path} }
+func New(path string) *Store { return &Store{path: path, link: os.Link} }
 
 // Lock keeps other writers out until unlock is called. It waits as long as
 // patience says and then fails with ErrLocked.
