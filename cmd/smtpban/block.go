@@ -98,7 +98,7 @@ func (a *app) withKernel(do func(config.Config, pass.Pass, *kernel) error) error
 	if err != nil {
 		return err
 	}
-	return errors.Join(told, a.onKernel(cfg, p, do))
+	return errors.Join(told, a.mendUnreadable(cfg, p, a.onKernel(cfg, p, do)))
 }
 
 // onKernel runs what changes a sound state and then the routes.

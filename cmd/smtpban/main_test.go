@@ -64,6 +64,7 @@ func (m asRoot) Run() int {
 //	world PREFIX...                  let connections come from these networks
 //	listen ADDRESS PORT...           wait for clients at these ports until the script ends
 //	connect ADDRESS PORT...          connect to these local ports
+//	spoil STATE BUCKET KEY           make this value unreadable, as a mistake of ours would
 //	[!] connected ADDRESS PORT...    check that all (none) of these connections are still open
 //
 // and the conditions [journal-remote], for what makes journal files of that, and
@@ -86,6 +87,7 @@ func TestScript(t *testing.T) {
 			"listen":    listen,
 			"connect":   connect,
 			"connected": connected,
+			"spoil":     spoil,
 		},
 		Condition: condition,
 	})

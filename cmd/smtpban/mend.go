@@ -37,6 +37,20 @@ func (a *app) mend(cfg config.Config, p pass.Pass) (told, err error) {
 	return a.replace(cfg, p, why)
 }
 
+// mendUnreadable deals with an error of the work itself: that the state holds
+// just what was committed, but something in it can't be read. Every run to come
+// would meet it again.
+func (a *app) mendUnreadable(cfg config.Config, p pass.Pass, err error) error {
+	switch {
+	case !errors.Is(err, store.ErrDamaged):
+		return err
+	case a.dryRun, !a.mendable(p.Store):
+		return a.hint(a.state(cfg), err)
+	}
+	told, failed := a.replace(cfg, p, err)
+	return errors.Join(told, failed)
+}
+
 // replace puts the best state there is in the place of a damaged or lost one and
 // adopts the routes that have no ban in it. told is why, and what was done.
 func (a *app) replace(cfg config.Config, p pass.Pass, why error) (told, err error) {

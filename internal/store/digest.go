@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"slices"
@@ -91,43 +92,16 @@ func checkUndigested(tx *bolt.Tx) error {
 
 // decodeEach makes sure that every value can be read.
 func decodeEach(tx *bolt.Tx) error {
+	kinds := kinds()
 	return tx.ForEach(func(bucket []byte, b *bolt.Bucket) error {
 		for k, v := range each(b) {
-			if err := decode(string(bucket), k, v); err != nil {
+			if isMadeAnew(bucket, k) {
+				continue
+			}
+			if _, err := show(kinds, bucket, k, v); errors.Is(err, ErrDamaged) {
 				return err
 			}
 		}
 		return nil
 	})
-}
-
-func decode(bucket string, key, value []byte) (err error) {
-	switch bucket {
-	case string(bucketClients):
-		_, err = decodeClient(key, value)
-	case string(bucketBans):
-		_, err = decodeBan(key, value)
-	case string(bucketEvidence):
-		_, err = decodeEvidence(value)
-	case string(bucketHistory):
-		_, err = decodeEnded(key, value)
-	case string(bucketPardons):
-		_, err = decodePardon(key, value)
-	case string(bucketLogins):
-		_, err = decodeLogin(key, value)
-	case string(bucketHours):
-		_, err = decodeHour(key, value)
-	case string(bucketShapes):
-		_, err = decodeShape(key, value)
-	case string(bucketGaps):
-		_, err = decodeGap(key, value)
-	case string(bucketEnforced):
-		_, err = decodeEnforced(value)
-	case string(bucketPositions), string(bucketSettings), string(bucketSessions):
-		_, err = opened(value)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", bucket, err)
-	}
-	return nil
 }

@@ -124,12 +124,16 @@ func TestAnExportOfAMissingOrEmptyStateHasNoRecord(t *testing.T) {
 
 func TestNothingOfAStateIsLeftOutOfItsExport(t *testing.T) {
 	for name, put := range map[string]func(*bolt.Tx) error{
-		"key 78 of new: this version can't export it": func(tx *bolt.Tx) error {
+		"exporting key 78 of new: this version does not know what it is": func(tx *bolt.Tx) error {
 			b, err := tx.CreateBucket([]byte("new"))
 			return errors.Join(err, b.Put([]byte("x"), nil))
 		},
-		"key 78 of meta: this version can't export it": func(tx *bolt.Tx) error {
+		"exporting key 78 of meta: this version does not know what it is": func(tx *bolt.Tx) error {
 			return tx.Bucket(bucketMeta).Put([]byte("x"), nil)
+		},
+		"exporting enforced: RFC 3339 can't express the year -1": func(tx *bolt.Tx) error {
+			early := Enforced{Since: time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC)}
+			return tx.Bucket(bucketEnforced).Put(prefixKey(netip.MustParsePrefix("192.0.2.9/32")), encodeEnforced(early))
 		},
 		"exporting bans: ban of 192.0.2.9/32: damaged value": func(tx *bolt.Tx) error {
 			b, err := tx.CreateBucketIfNotExists(bucketBans)

@@ -18,7 +18,7 @@ type outward struct{ err error }
 // time writes it in RFC 3339, UTC, with microseconds.
 func (o *outward) time(t time.Time) string {
 	if !hasForm(t) && o.err == nil {
-		o.err = fmt.Errorf("the year %d: %w", t.UTC().Year(), errDamaged)
+		o.err = fmt.Errorf("RFC 3339 can't express the year %d", t.UTC().Year())
 	}
 	return t.UTC().Format("2006-01-02T15:04:05.000000Z")
 }

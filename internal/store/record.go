@@ -120,6 +120,9 @@ func (t *Tx) records() iter.Seq2[any, error] {
 					continue
 				}
 				record, err := show(kinds, bucket, k, v)
+				if err != nil {
+					err = fmt.Errorf("exporting %w", err)
+				}
 				if !yield(record, err) || err != nil {
 					return
 				}
@@ -132,16 +135,17 @@ func isMadeAnew(bucket, key []byte) bool {
 	return bytes.Equal(bucket, bucketMeta) && (bytes.Equal(key, keySchema) || bytes.Equal(key, keyDigest))
 }
 
+// show returns what a pair looks like in an export.
 func show(kinds []kind, bucket, key, value []byte) (any, error) {
 	i := slices.IndexFunc(kinds, func(k kind) bool {
 		return bytes.Equal(k.bucket, bucket) && (k.key == nil || bytes.Equal(k.key, key))
 	})
 	if i < 0 {
-		return nil, fmt.Errorf("key %x of %s: this version can't export it", key, bucket)
+		return nil, fmt.Errorf("key %x of %s: this version does not know what it is", key, bucket)
 	}
 	record, err := kinds[i].show(key, value)
 	if err != nil {
-		return nil, fmt.Errorf("exporting %s: %w", bucket, err)
+		return nil, fmt.Errorf("%s: %w", bucket, err)
 	}
 	return record, nil
 }

@@ -77,6 +77,9 @@ func (s *Store) bestTo(fresh *Store) (Recovery, error) {
 			continue
 		}
 		err := from.copyTo(fresh.path)
+		if err == nil {
+			err = New(fresh.path).readAll()
+		}
 		if !errors.Is(err, ErrDamaged) {
 			return r, err
 		}

@@ -245,3 +245,28 @@ func TestASwapThatWasCutShortIsUndone(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestAValueThatCanNotBeReadIsDamageThoughItIsWhatWasCommitted(t *testing.T) {
+	for _, kind := range kinds() {
+		key := kind.key
+		if key == nil {
+			key = []byte("x")
+		}
+		s := snapshotted(t)
+		update(t, s, func(tx *Tx) error { return tx.put(kind.bucket, key, []byte("x")) })
+		if err := New(s.path).View(nothing); err != nil {
+			t.Errorf("%s: it is not what was committed: %v", kind.name, err)
+		}
+		if err := s.Snapshot(at(11), 0); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: a snapshot: %v", kind.name, err)
+		}
+		got, err := s.Recover(nothing)
+		want := Recovery{Source: FromSnapshot, Snapshot: at(10), Aside: s.path + ".damaged-1"}
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Error(kind.name, err, diff)
+		}
+		if diff := cmp.Diff(sample(), load(t, s, sampleSettings...), exact); diff != "" {
+			t.Error(kind.name, diff)
+		}
+	}
+}

@@ -16,13 +16,7 @@ func (s *Store) Snapshot(now time.Time, age time.Duration) error {
 		return nil
 	}
 	s.sound = false
-	err := s.with(true, func(db *bolt.DB) error {
-		if err := db.View(decodeEach); err != nil {
-			return fmt.Errorf("checking state %s: %w", s.path, err)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := s.readAll(); err != nil {
 		return err
 	}
 	if last, ok := s.SnapshotTime(); ok && now.Sub(last).Abs() < age {
@@ -37,6 +31,16 @@ func (s *Store) Snapshot(now time.Time, age time.Duration) error {
 		return fmt.Errorf("writing snapshot %s: %w", s.snapshot(), err)
 	}
 	return nil
+}
+
+// readAll makes sure that everything in the file can be read.
+func (s *Store) readAll() error {
+	return s.with(true, func(db *bolt.DB) error {
+		if err := db.View(decodeEach); err != nil {
+			return fmt.Errorf("checking state %s: %w", s.path, err)
+		}
+		return nil
+	})
 }
 
 // SnapshotTime returns when the snapshot was made, if there is one.
