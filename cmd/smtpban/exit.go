@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,7 @@ const (
 	exitUsage      = 2
 	exitNotBanned  = 3
 	exitHeld       = 4
+	exitDisk       = 74 // EX_IOERR
 	exitLocked     = 75 // EX_TEMPFAIL
 	exitPermission = 77 // EX_NOPERM
 	exitConfig     = 78 // EX_CONFIG
@@ -60,29 +62,38 @@ func exitStatus(err error) int {
 		return exitLocked
 	case errors.Is(err, fs.ErrPermission):
 		return exitPermission
+	case unwritable(err):
+		return exitDisk
 	}
 	return exitFailure
 }
 
 // persists reports whether this failure is the same as that of the last run, so
 // that it need not be logged again. The unit that runs every few seconds keeps
-// the last one in its runtime directory; elsewhere there is no such memory.
+// the last one in its runtime directory; elsewhere there is no such memory. That
+// a run has nothing to write does not mean that the disk has room again: a
+// failure of the disk is told once until the next boot, or another failure.
 func persists(status int, err error) bool {
 	dir := os.Getenv("RUNTIME_DIRECTORY")
 	if dir == "" {
 		return false
 	}
 	memory := filepath.Join(dir, "failure")
-	if status != exitPermission && status != exitConfig {
-		os.Remove(memory)
+	last, _ := os.ReadFile(memory)
+	switch status {
+	case exitDisk, exitPermission, exitConfig:
+	default:
+		if !strings.HasPrefix(string(last), fmt.Sprintln(exitDisk)) {
+			os.Remove(memory)
+		}
 		return false
 	}
-	last, _ := os.ReadFile(memory)
-	if string(last) == err.Error() {
+	now := fmt.Sprintln(status) + strings.Join(errorLines(err), "\n")
+	if string(last) == now {
 		return true
 	}
 	// If it can't be remembered it is logged each time, which does no harm.
-	_ = os.WriteFile(memory, []byte(err.Error()), 0o600)
+	_ = os.WriteFile(memory, []byte(now), 0o600)
 	return false
 }
 

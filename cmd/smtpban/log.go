@@ -34,16 +34,24 @@ func newLogger(stderr *os.File) *logger {
 }
 
 // error says why the command fails. Each mistake in a configuration file gets a
-// line of its own, so that editors find its place; what -e and -b both stumble
-// over is said once.
+// line of its own, so that editors find its place.
 func (l *logger) error(err error) {
+	for _, line := range errorLines(err) {
+		l.write(systemd.PriErr, line, nil)
+	}
+}
+
+// errorLines returns what the error says. What several parts of a run stumbled
+// over, or -e and -b both, is said once.
+func errorLines(err error) (lines []string) {
 	said := map[string]bool{}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		if !said[line] {
-			l.write(systemd.PriErr, line, nil)
+			lines = append(lines, line)
 		}
 		said[line] = true
 	}
+	return lines
 }
 
 func (l *logger) warn(format string, args ...any) {
