@@ -17,12 +17,14 @@ type jsonSentence struct {
 	Count    int     `json:"count"`
 	Origin   any     `json:"origin"`
 	Reason   any     `json:"reason"`
+	Held     bool    `json:"held"`
 }
 
 func (o *outward) sentence(b ban.Ban) jsonSentence {
 	s := jsonSentence{
 		Prefix: b.Prefix.String(), Class: showClass(b.Class), Failures: b.Failures, Start: o.known(b.Start),
 		Count: b.Count, Origin: showText(b.Origin), Reason: showText(b.Reason),
+		Held: b.Held,
 	}
 	if !b.Until.Equal(ban.Forever) {
 		until := o.time(b.Until)
@@ -36,6 +38,7 @@ func (in *inward) sentence(s jsonSentence) ban.Ban {
 		Prefix: in.prefix(s.Prefix), Class: in.class("class", s.Class), Failures: in.count("failures", s.Failures),
 		Start: in.time("start", s.Start), Until: ban.Forever, Count: in.count("count", s.Count),
 		Origin: in.text("origin", s.Origin), Reason: in.text("reason", s.Reason),
+		Held: s.Held,
 	}
 	if s.Until != nil {
 		b.Until = in.time("until", s.Until)
