@@ -89,8 +89,7 @@ uninstall:
 ifeq ($(DESTDIR),)
 	-systemctl disable --now smtpban-block.timer smtpban-report.timer smtpban-restore.service
 	-systemctl stop $(filter %.service,$(units))
-	ip -4 route flush table all type blackhole proto 213
-	ip -6 route flush table all type blackhole proto 213
+	-$(sbindir)/smtpban restore --undo
 endif
 	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(units))
 	rm -rf $(DESTDIR)$(unitdir)/smtpban-.service.d $(DESTDIR)$(docdir)

@@ -55,7 +55,7 @@ const (
 )
 
 func (a *app) openKernel(cfg config.Config, s *store.Store) (*kernel, error) {
-	table, err := route.Open(route.Options{Protocol: uint8(cfg.Route.Protocol), Table: uint32(cfg.Route.Table)})
+	table, err := openTable(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +65,10 @@ func (a *app) openKernel(cfg config.Config, s *store.Store) (*kernel, error) {
 		return nil, err
 	}
 	return k, nil
+}
+
+func openTable(cfg config.Config) (*route.Table, error) {
+	return route.Open(route.Options{Protocol: uint8(cfg.Route.Protocol), Table: uint32(cfg.Route.Table)})
 }
 
 func (k *kernel) close() { k.table.Close() }
@@ -187,13 +191,18 @@ func (k *kernel) remember(s *store.Store) error {
 
 // enforcer returns what settling a pass works on, nil for nothing.
 func (a *app) enforcer(k *kernel) ban.Enforcer {
-	switch {
-	case a.noRoutes, a.elsewhere():
+	if a.noRoutes || a.elsewhere() {
 		return nil
-	case a.dryRun:
-		return rehearsal{k.table, a.stdout}
 	}
-	return k.table
+	return a.onto(k.table)
+}
+
+// onto returns what changes the routes, or in a dry run only says so.
+func (a *app) onto(table *route.Table) ban.Enforcer {
+	if a.dryRun {
+		return rehearsal{table, a.stdout}
+	}
+	return table
 }
 
 // rehearsal knows the routes there are, and only says what it would change.

@@ -7,7 +7,6 @@ import (
 
 	"smtpban/internal/config"
 	"smtpban/internal/pass"
-	"smtpban/internal/route"
 	"smtpban/internal/store"
 )
 
@@ -160,7 +159,7 @@ func (a *app) routes(cfg config.Config) ([]netip.Prefix, error) {
 	if a.noRoutes {
 		return nil, nil
 	}
-	table, err := route.Open(route.Options{Protocol: uint8(cfg.Route.Protocol), Table: uint32(cfg.Route.Table)})
+	table, err := openTable(cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -2,20 +2,30 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
 	"smtpban/internal/config"
+	"smtpban/internal/pass"
 )
 
 func newRestoreCommand(a *app) *cobra.Command {
+	undo := false
 	cmd := &cobra.Command{
 		Use:   "restore",
 		Short: "Put the routes of all bans back, at boot",
 		Args:  noArgs,
-		RunE:  func(*cobra.Command, []string) error { return a.restore() },
+		RunE: func(*cobra.Command, []string) error {
+			if undo {
+				return a.undo()
+			}
+			return a.restore()
+		},
 	}
 	a.addWriteFlags(cmd)
+	cmd.Flags().BoolVar(&undo, "undo", false, "take all our routes away instead")
 	return cmd
 }
 
@@ -49,6 +59,41 @@ func (a *app) restore() error {
 	defer k.close()
 	settled, err := p.Settle(k.never.With(k.last.Protected, k.last.Names), a.enforcer(k), true)
 	return errors.Join(broken, told, err, a.announceSettled(settled, everything))
+}
+
+// undo takes all our routes away, for whoever stops smtpban for good. It needs no
+// state but the lock on it, so that it works with one that is damaged or of a
+// newer version; the next run of another command draws the routes anew.
+func (a *app) undo() error {
+	if a.noRoutes {
+		return usageError{errors.New("restore --undo changes nothing but routes; leave out --no-routes")}
+	}
+	cfg, broken := a.configOrDefaults()
+	s := a.state(cfg)
+	unlock, err := s.Lock(patience)
+	switch {
+	case err == nil:
+		defer unlock()
+	case !errors.Is(err, fs.ErrNotExist): // without a folder nobody else can be at work
+		return errors.Join(broken, err)
+	}
+	if broken != nil {
+		last, _, err := recall(s)
+		if err != nil || last.Route.Protocol == 0 {
+			return errors.Join(broken, err)
+		}
+		cfg.Route = last.Route
+	}
+	table, err := openTable(cfg)
+	if err != nil {
+		return errors.Join(broken, err)
+	}
+	defer table.Close()
+	cleared, err := pass.Clear(a.onto(table))
+	if cleared.Deleted > 0 && !a.dryRun {
+		a.log.notice(fmt.Sprintf("took %s away", plural(cleared.Deleted, "route")), nil)
+	}
+	return errors.Join(broken, err, a.announceSettled(cleared, everything))
 }
 
 // configOrDefaults loads the configuration, and the defaults together with

@@ -54,6 +54,13 @@ func (p Pass) Settle(never ban.NeverBan, enforcer ban.Enforcer, keep bool) (Sett
 	return settled, errors.Join(err, p.noteEnforced(settled.Added))
 }
 
+// Clear makes the enforcer block nothing at all, whatever the state wants.
+func Clear(enforcer ban.Enforcer) (Settled, error) {
+	var cleared Settled
+	err := cleared.enforce(enforcer, nil, false)
+	return cleared, err
+}
+
 // noteEnforced remembers since when bans have their routes. One of which only
 // single offenders are blocked is left out: the others may go on.
 func (p Pass) noteEnforced(added []netip.Prefix) error {

@@ -305,3 +305,13 @@ func TestOnlySoManyRoutesAreMadeAndTheLeastActiveGoWithout(t *testing.T) {
 	check(t, nil, err)
 	check(t, pass.Settled{Added: prefixes("203.0.113.1/32"), Blocked: prefixes("203.0.113.1/32", "203.0.113.2/32", "2001:db8::/64"), Deleted: 1}, settled)
 }
+
+func TestClearTakesEveryRouteAwayWhateverTheStateWants(t *testing.T) {
+	r := blocking("198.51.100.7/32", "2001:db8::/64")
+	cleared, err := pass.Clear(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, pass.Settled{Deleted: 2}, cleared)
+	r.check(t)
+}
