@@ -3,6 +3,7 @@
 #   make                    build the program, its man pages and completions
 #   sudo make install       install it, its units and its man pages below $(prefix)
 #   sudo make uninstall     take that and the routes away again
+#   make packages           pack it as .deb and .rpm, in build/packages
 #   make demo               see it ban, without touching this machine
 #   sudo make test          run every test, a real system with Postfix among them
 #   make bench              run the benchmarks
@@ -24,13 +25,14 @@ fishdir = $(prefix)/share/fish/vendor_completions.d
 protosdir = $(sysconfdir)/iproute2/rt_protos.d
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PACKAGE_VERSION ?= $(shell packaging/version 2>/dev/null || echo 0)
 
 sources := go.mod go.sum $(shell find cmd internal -type f ! -name '*_test.go' ! -path '*/testdata/*')
 units := $(notdir $(wildcard units/*.service units/*.timer))
 pages := $(patsubst man/%.md,build/man/%,$(wildcard man/*.[58].md))
 completions := build/completion/bash build/completion/zsh build/completion/fish
 
-.PHONY: all build man install uninstall demo test bench fuzz fixtures clean
+.PHONY: all build man install uninstall packages demo test bench fuzz fixtures clean
 .DELETE_ON_ERROR:
 
 # All that install needs: root's PATH often has no go.
@@ -106,6 +108,14 @@ ifeq ($(DESTDIR),)
 	@echo
 	@echo 'Kept: the bans in /var/lib/smtpban, the configuration in $(sysconfdir)/smtpban, the user smtpban.'
 endif
+
+# Whoever publishes them sets MAINTAINER="NAME <ADDRESS>", too.
+packages: build/packages/$(PACKAGE_VERSION)
+
+build/packages/$(PACKAGE_VERSION): bin/smtpban $(pages) $(completions) Makefile internal/config/smtpban.toml \
+		$(wildcard packaging/* packaging/*/* units/* units/*/*)
+	PACKAGE_VERSION='$(PACKAGE_VERSION)' packaging/build
+	@touch $@
 
 demo:
 	.ci/prerequisites

@@ -60,7 +60,22 @@ func restartPrivately() error {
 // CI a full-system test that was asked for and cannot run is a failure.
 func needSystem(t *testing.T) {
 	t.Helper()
-	reason := unmet()
+	need(t, unmet())
+}
+
+// needTools is for a test that takes a while and asks for programs, but not for a
+// system.
+func needTools(t *testing.T, tools ...string) {
+	t.Helper()
+	reason := notAskedFor()
+	if reason == "" {
+		reason = lacking(tools...)
+	}
+	need(t, reason)
+}
+
+func need(t *testing.T, reason string) {
+	t.Helper()
 	switch {
 	case reason == "":
 	case os.Getenv(wanted) == "1" && os.Getenv("CI") != "":
@@ -72,14 +87,26 @@ func needSystem(t *testing.T) {
 
 // unmet says what the full-system tests lack, "" if nothing.
 func unmet() string {
-	if os.Getenv(wanted) != "1" {
-		return "it runs only with " + wanted + "=1"
+	if reason := notAskedFor(); reason != "" {
+		return reason
 	}
 	if os.Geteuid() != 0 {
 		return "it needs root to boot a system"
 	}
+	return lacking("systemd-nspawn", "debootstrap", "ip", "nsenter", "make")
+}
+
+func notAskedFor() string {
+	if os.Getenv(wanted) != "1" {
+		return "it runs only with " + wanted + "=1"
+	}
+	return ""
+}
+
+// lacking says which of the programs are not there, "" if none.
+func lacking(tools ...string) string {
 	var missing []string
-	for _, tool := range []string{"systemd-nspawn", "debootstrap", "ip", "nsenter", "make"} {
+	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
 			missing = append(missing, tool)
 		}

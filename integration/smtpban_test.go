@@ -3,7 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"net/netip"
-	"os/exec"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -31,13 +31,18 @@ type banLine struct {
 	Held     bool      `json:"held"`
 }
 
-// installSmtpban installs it into a system that is off, as a packager would,
-// and sets a short bantime, so that bans run out within the day that smtpban
-// takes a jump of the clock for honest.
+// installSmtpban installs the package into a system that is off, and sets a short
+// bantime, so that bans run out within the day that smtpban takes a jump of the
+// clock for honest.
 func installSmtpban(t *testing.T, s *system) {
 	t.Helper()
-	output(t, exec.Command("make", "-C", "..", "install", "DESTDIR="+s.root, "prefix=/usr"))
-	output(t, s.chroot("systemd-sysusers"))
+	deb, _ := buildPackages(t)
+	data, err := os.ReadFile(deb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, packageFile, string(data))
+	checkAdvice(t, output(t, s.chroot("dpkg", "--install", "/"+packageFile)))
 	s.write(t, "etc/smtpban/smtpban.d/story.toml", "[policy]\nbantime = \""+banTime.String()+"\"\n")
 }
 

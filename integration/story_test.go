@@ -81,6 +81,12 @@ func tell(t *testing.T, suite string) {
 		{"an outage of the authentication bans those who never logged in, and nobody else", s.outage},
 		{"what journald suppresses is in the report", s.suppressed},
 		{"nothing failed meanwhile", s.healthy},
+		{"an upgrade keeps the timers going and every route in place", s.upgraded},
+		{"a state of a newer version is refused and stays as it is", s.downgraded},
+		{"a removed smtpban blocks nobody and keeps what it knows", s.removed},
+		{"installed again it waits for the admin", s.installedAgain},
+		{"the scripts of the .rpm do the same", s.scriptsOfRPM},
+		{"purging leaves nothing behind", s.purged},
 	} {
 		if !t.Run(step.name, func(t *testing.T) {
 			defer dumpJournal(t, s.system)
@@ -107,6 +113,7 @@ func (s *story) installed(t *testing.T) {
 	installSmtpban(t, s.system)
 	installForge(t, s.system)
 	s.boot(t)
+	s.checkOff(t)
 	if got := routes(t, s.system); len(got) > 0 {
 		t.Fatalf("routes before the first run: %v", got)
 	}
