@@ -179,5 +179,5 @@ func (a *app) settle(p pass.Pass, k *kernel, about ...netip.Prefix) error {
 	errAdmit := a.admit(p, k)
 	settled, err := p.Settle(k.never, a.enforcer(k), false)
 	a.tellSurplus(k, settled.Surplus)
-	return errors.Join(errAdmit, err, a.announceSettled(settled, about), a.endConnections(k, settled.Blocked), a.publish(p, k))
+	return errors.Join(errAdmit, err, a.announceSettled(settled, about), a.endConnections(k, settled.Blocked), a.publishBans(p, k))
 }

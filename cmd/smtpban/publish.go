@@ -15,19 +15,28 @@ import (
 	"smtpban/internal/report"
 )
 
-// publish writes the banned prefixes for other programs. What was tried out with
-// another state is nothing for them.
-func (a *app) publish(p pass.Pass, k *kernel) error {
-	if len(k.publish) == 0 || a.dryRun || a.statePath != "" {
+// publishBans writes the banned prefixes for other programs.
+func (a *app) publishBans(p pass.Pass, k *kernel) error {
+	if len(k.publish) == 0 || a.private() {
 		return nil
 	}
 	bans, err := inForce(p, k.never)
 	if err != nil {
 		return err
 	}
-	all := report.Publication(bans)
+	return a.publish(k.publish, report.Publication(bans))
+}
+
+// private reports whether something is tried out, perhaps with another state, which
+// is nothing for other programs.
+func (a *app) private() bool { return a.dryRun || a.statePath != "" }
+
+func (a *app) publish(lists []config.Publish, all []report.Published) error {
+	if a.private() {
+		return nil
+	}
 	var errs []error
-	for _, to := range k.publish {
+	for _, to := range lists {
 		errs = append(errs, publishTo(to, all))
 	}
 	return errors.Join(errs...)

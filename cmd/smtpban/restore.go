@@ -61,9 +61,10 @@ func (a *app) restore() error {
 	return errors.Join(broken, told, err, a.announceSettled(settled, everything))
 }
 
-// undo takes all our routes away, for whoever stops smtpban for good. It needs no
-// state but the lock on it, so that it works with one that is damaged or of a
-// newer version; the next run of another command draws the routes anew.
+// undo takes all our routes away and empties the published lists, for whoever stops
+// smtpban for good. It needs no state but the lock on it, so that it works with one
+// that is damaged or of a newer version; the next run of another command draws the
+// routes anew.
 func (a *app) undo() error {
 	if a.noRoutes {
 		return usageError{errors.New("restore --undo changes nothing but routes; leave out --no-routes")}
@@ -93,7 +94,7 @@ func (a *app) undo() error {
 	if cleared.Deleted > 0 && !a.dryRun {
 		a.log.notice(fmt.Sprintf("took %s away", plural(cleared.Deleted, "route")), nil)
 	}
-	return errors.Join(broken, err, a.announceSettled(cleared, everything))
+	return errors.Join(broken, err, a.announceSettled(cleared, everything), a.publish(cfg.Publish, nil))
 }
 
 // configOrDefaults loads the configuration, and the defaults together with
