@@ -56,6 +56,35 @@ func TestPackages(t *testing.T) {
 	})
 }
 
+// TestScriptsOfPackagesNameEveryUnitThatCanBeEnabled finds a new unit whose links
+// would be left when a package is removed.
+func TestScriptsOfPackagesNameEveryUnitThatCanBeEnabled(t *testing.T) {
+	units, err := filepath.Glob("../units/smtpban-*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var enabled []string
+	for _, unit := range units {
+		if text, err := os.ReadFile(unit); err == nil && strings.Contains(string(text), "\n[Install]\n") {
+			enabled = append(enabled, filepath.Base(unit))
+		}
+	}
+	if len(enabled) == 0 {
+		t.Fatal("found no unit that can be enabled")
+	}
+	for _, script := range []string{"deb/postinst", "deb/postrm", "rpm/preun"} {
+		text, err := os.ReadFile(filepath.Join("../packaging", script))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, unit := range enabled {
+			if !strings.Contains(string(text), " "+unit) {
+				t.Errorf("packaging/%s does not name %s", script, unit)
+			}
+		}
+	}
+}
+
 // buildPackages makes the packages and returns the two files.
 func buildPackages(t *testing.T) (deb, rpm string) {
 	t.Helper()

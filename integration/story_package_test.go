@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -117,8 +118,15 @@ func overwrite(t *testing.T, path string, data []byte) {
 	}
 }
 
+// removed looks for what could still block somebody, and for what is to stay.
 func (s *story) removed(t *testing.T) {
+	const list = "/var/lib/smtpban-lists/removed"
+	s.write(t, "etc/smtpban/smtpban.d/lists.toml", fmt.Sprintf("[[publish]]\npath = %q\nformat = \"plain\"\n", list))
+	s.run(t, "systemctl", "start", "smtpban-block.service")
+	s.run(t, "grep", "--quiet", s.shutOut[0].String(), list)
+
 	s.run(t, "dpkg", "--remove", "smtpban")
+	same(t, "the published list", "", s.run(t, "cat", list))
 	s.checkOff(t)
 	if got := routes(t, s.system); len(got) > 0 {
 		t.Errorf("routes that are left: %v", got)
