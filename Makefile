@@ -115,7 +115,6 @@ packages: build/packages/$(PACKAGE_VERSION)
 build/packages/$(PACKAGE_VERSION): bin/smtpban $(pages) $(completions) Makefile internal/config/smtpban.toml \
 		$(wildcard packaging/* packaging/*/* units/* units/*/*)
 	PACKAGE_VERSION='$(PACKAGE_VERSION)' packaging/build
-	@touch $@
 
 demo:
 	.ci/prerequisites
