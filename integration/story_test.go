@@ -114,6 +114,7 @@ func (s *story) installed(t *testing.T) {
 	installForge(t, s.system)
 	s.boot(t)
 	s.checkOff(t)
+	s.run(t, "journalctl", "--list-catalog", "c0a2ea5bcf164e5b8e1d3ea4c7b0f2d1") // a ban, see smtpban(8)
 	if got := routes(t, s.system); len(got) > 0 {
 		t.Fatalf("routes before the first run: %v", got)
 	}
