@@ -17,7 +17,7 @@ type jsonSentence struct {
 	Count    int     `json:"count"`
 	Origin   any     `json:"origin"`
 	Reason   any     `json:"reason"`
-	Held     bool    `json:"held"`
+	Held     bool    `json:"held,omitempty"`
 }
 
 func (o *outward) sentence(b ban.Ban) jsonSentence {
