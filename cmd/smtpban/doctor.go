@@ -122,9 +122,7 @@ func (a *app) newDoctor() *doctor {
 	d := &doctor{app: &silent}
 	d.cfg, d.errCfg = d.configOrDefaults()
 	d.store = d.state(d.cfg)
-	if d.path = d.statePath; d.path == "" {
-		d.path = d.cfg.Store.Path
-	}
+	d.path = cmp.Or(d.statePath, d.cfg.Store.Path)
 	d.owner = cmp.Or(d.cfg.Journal.PostfixUser, "postfix")
 	if d.instances, d.errInstances = guard.Inspect(); len(d.instances) > 0 {
 		d.owner = cmp.Or(d.cfg.Journal.PostfixUser, d.instances[0].MailOwner)

@@ -26,6 +26,9 @@ func (d *doctor) recall() (m memory, err error) {
 	if err := lost(d.store); err != nil {
 		return m, err
 	}
+	if err := d.orphaned(d.cfg, d.store); errors.Is(err, errOrphaned) {
+		return m, err
+	}
 	err = d.store.View(func(tx *store.Tx) error {
 		for g, err := range tx.Gaps() {
 			switch {
@@ -89,6 +92,8 @@ func (d *doctor) stateFile() finding {
 		return fault("run this as root; the units run as smtpban, who must own it", "%v", err)
 	case errors.Is(err, errLost):
 		return fault("smtpban block makes it anew from the snapshot", "%v", err)
+	case errors.Is(err, errOrphaned):
+		return fault("see path in [store]; smtpban block makes a new one, and bans of the routes", "%v", err)
 	case errors.Is(err, store.ErrNewer):
 		return fault("install that version", "%v", err)
 	case err != nil:
@@ -125,6 +130,9 @@ const reserve = 64 << 20
 
 func (d *doctor) disk() finding {
 	dir := filepath.Dir(d.path)
+	if real, err := filepath.EvalSymlinks(d.path); err == nil {
+		dir = filepath.Dir(real)
+	}
 	var disk unix.Statfs_t
 	if err := unix.Statfs(dir, &disk); err != nil {
 		return fault("installing smtpban makes this directory", "%s: %v", dir, err)
