@@ -7,6 +7,8 @@
 #   make demo               see it ban, without touching this machine
 #   sudo make test          run every test, a real system with Postfix among them
 #   make bench              run the benchmarks
+#   sudo make torture       run what must survive everything, at full length: hours
+#   make torture-table      print what that found
 #   make fuzz               read 10^8 mutated lines, then fuzz the parsers for FUZZTIME each
 #   sudo make fixtures      let real mail servers write the parser's test data anew
 
@@ -32,7 +34,7 @@ units := $(notdir $(wildcard units/*.service units/*.timer))
 pages := $(patsubst man/%.md,build/man/%,$(wildcard man/*.[58].md))
 completions := build/completion/bash build/completion/zsh build/completion/fish
 
-.PHONY: all build man install uninstall packages demo test bench fuzz fixtures clean
+.PHONY: all build man install uninstall packages demo test bench torture torture-table fuzz fixtures clean
 .DELETE_ON_ERROR:
 
 # All that install needs: root's PATH often has no go.
@@ -130,11 +132,31 @@ test:
 	go tool staticcheck ./...
 	CGO_ENABLED=0 go build -buildvcs=false ./...
 	$(MAKE) build man
-	go test -race ./...
+	go test -race $$(go list ./... | grep -v /integration/torture$$)
+	go test ./integration/torture -count=1
 	SMTPBAN_INTEGRATION=1 go test ./integration/ -count=1 -v -timeout 25m
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
+
+# The rows of the README's table, each the test TestTorture... of that name:
+# "make torture ROW=kill" runs one of them, SEED and ROUNDS change it, and ROUND
+# runs a single round again. A run that was interrupted goes on where it was.
+rows = kill failpoints powercut damage disk concurrent forged vacuum reboots addresses configurations month
+
+ROW = $(rows)
+
+torture:
+	.ci/prerequisites
+	$(MAKE) build man
+	@failed=; for row in $(ROW); do \
+		CI=true SMTPBAN_INTEGRATION=1 SMTPBAN_TORTURE=full \
+		SMTPBAN_ROUNDS=$(ROUNDS) SMTPBAN_SEED=$(SEED) SMTPBAN_ROUND=$(ROUND) \
+		go test ./integration/... -count=1 -v -timeout 0 -run "(?i)^TestTorture$$row\$$" || failed="$$failed $$row"; \
+	done; $(MAKE) -s torture-table; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
+
+torture-table:
+	@go run ./integration/torture/table $(rows)
 
 # CI: a system that cannot be booted is a failure.
 fixtures:
