@@ -62,7 +62,7 @@ type story struct {
 	model  model // what the state must be
 	routes []netip.Prefix
 	pace   map[string]time.Duration // how long each verb takes
-	since  bool                     // something was committed since the last kill
+	moved  bool                     // something was committed by the last killed command, or the next one
 }
 
 // order is a command, and what it makes of a state.
@@ -83,17 +83,20 @@ func (s *story) tell() error {
 				return err
 			}
 		}
+		s.moved = false
 		killed, err := s.cut(s.draw())
+		if err == nil && s.Rand.IntN(16) > 0 {
+			err = s.whole(s.block())
+		}
 		if err != nil {
 			return fmt.Errorf("after %d kills: %w", kills, err)
 		}
 		if killed {
 			kills++
+			s.Count("kills", 1)
 		}
-		if s.Rand.IntN(16) > 0 {
-			if err := s.whole(s.block()); err != nil {
-				return fmt.Errorf("after %d kills: %w", kills, err)
-			}
+		if killed && s.moved {
+			s.Count("progress", 1)
 		}
 	}
 	return s.finish()
@@ -215,14 +218,8 @@ func (s *story) cut(o order) (killed bool, err error) {
 	if err != nil {
 		return killed, cmd.fail("%w", err)
 	}
-	s.since = s.since || stage != before
 	if killed {
-		s.Count("kills", 1)
 		s.Count(stage, 1)
-		if s.since {
-			s.Count("progress", 1)
-		}
-		s.since = false
 	}
 	return killed, nil
 }
@@ -248,11 +245,9 @@ func (s *story) whole(o order) error {
 	took := time.Since(begin)
 	s.pace[o.args[0]] = (3*s.expected(o.args[0]) + took) / 4
 	s.Worst("ms", float64(took.Milliseconds()))
-	stage, err := s.check(o, false)
-	if err != nil {
+	if _, err := s.check(o, false); err != nil {
 		return cmd.fail("%w", err)
 	}
-	s.since = s.since || stage != before
 	return nil
 }
 
@@ -276,7 +271,8 @@ func (s *story) check(o order, killed bool) (stage string, err error) {
 	if reached < 0 {
 		return "", fmt.Errorf("the state is no outcome of it (-want +got):\n%s", cmp.Diff(outcomes[len(outcomes)-1].state(), got, exact()...))
 	}
-	moved := outcomes[reached].Events > s.model.Events || !same(s.model.state(), got)
+	moved := !same(s.model.state(), got)
+	s.moved = s.moved || moved
 	s.model = outcomes[reached]
 	have := s.machine.routes(s.t)
 	err = s.checkRoutes(got.blocked(o.now), have, killed, o.args[0] == "restore")

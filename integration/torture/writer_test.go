@@ -74,7 +74,16 @@ func (w *writer) start() error {
 		return err
 	}
 	w.stdin = stdin
-	return w.cmd.Start()
+	if err := w.cmd.Start(); err != nil {
+		return err
+	}
+	for range 10_000 { // until it listens
+		if _, err := os.Stat(w.path()); err == nil {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return fmt.Errorf("%v made no journal", w.cmd)
 }
 
 func (w *writer) path() string { return filepath.Join(w.dir, "system.journal") }
