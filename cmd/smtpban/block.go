@@ -109,7 +109,10 @@ func (a *app) onKernel(cfg config.Config, p pass.Pass, do func(config.Config, pa
 	}
 	defer k.close()
 	doubt := a.checkClock(&p)
-	return errors.Join(doubt, do(cfg, p, k), k.remember(p.Store))
+	err = errors.Join(doubt, do(cfg, p, k), k.remember(p.Store))
+	// gofail: var beforeUnlock string
+	// return errors.New(beforeUnlock)
+	return err
 }
 
 // checkClock warns once where the clock may be wrong.

@@ -63,7 +63,10 @@ func nthClient(i int) netip.Prefix {
 	if i%3 == 2 {
 		return netip.MustParsePrefix(fmt.Sprintf("2001:db8:%x::/64", i))
 	}
-	return netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 32)
+	if i < 256 {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 32)
+	}
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 32)
 }
 
 // start begins to append to the journal's file.
@@ -119,23 +122,31 @@ func (w *writer) rotate() error {
 	return errors.Join(err, w.start())
 }
 
-// log has n attempts of clients to log in logged, each as a refused password and,
-// mostly, the end of the session that it came from.
+// log has n attempts of clients to log in logged.
 func (w *writer) log(n int) error {
-	var entries []journaltest.Entry
 	for range n {
-		client := w.clients[w.rand.IntN(len(w.clients))]
-		address := client.Addr()
-		if address.Is6() {
-			address = address.Next()
+		gap := time.Duration(1+w.rand.IntN(2000)) * time.Millisecond
+		if err := w.logOf(w.clients[w.rand.IntN(len(w.clients))], gap); err != nil {
+			return err
 		}
-		w.pid++
-		w.clock = w.clock.Add(time.Duration(1+w.rand.IntN(2000)) * time.Millisecond)
-		entries = append(entries, w.entry(fmt.Sprintf("warning: unknown[%s]: SASL LOGIN authentication failed: UGFzc3dvcmQ6", address)))
-		w.failures = append(w.failures, failure{at: w.clock, client: client})
-		if w.rand.IntN(4) > 0 {
-			entries = append(entries, w.entry(fmt.Sprintf("disconnect from unknown[%s] ehlo=1 auth=0/1 quit=1 commands=2/3", address)))
-		}
+	}
+	return nil
+}
+
+// logOf has an attempt of the client to log in logged, so long after the last
+// entry: as a refused password and, mostly, the end of the session that it came
+// from.
+func (w *writer) logOf(client netip.Prefix, gap time.Duration) error {
+	address := client.Addr()
+	if address.Is6() {
+		address = address.Next()
+	}
+	w.pid++
+	w.clock = w.clock.Add(gap)
+	entries := []journaltest.Entry{w.entry(fmt.Sprintf("warning: unknown[%s]: SASL LOGIN authentication failed: UGFzc3dvcmQ6", address))}
+	w.failures = append(w.failures, failure{at: w.clock, client: client})
+	if w.rand.IntN(4) > 0 {
+		entries = append(entries, w.entry(fmt.Sprintf("disconnect from unknown[%s] ehlo=1 auth=0/1 quit=1 commands=2/3", address)))
 	}
 	_, err := w.stdin.Write(journaltest.Export(entries...))
 	return err
@@ -147,4 +158,17 @@ func (w *writer) entry(message string) journaltest.Entry {
 		Boot: journaltest.Boot(1), Time: w.clock, Monotonic: w.clock.Sub(w.boot), UID: postfixUID,
 		Identifier: "postfix/smtpd", PID: w.pid, Message: message,
 	}
+}
+
+// attack has every client fail often enough to be banned, all at once, and waits
+// until that is in the journal.
+func (w *writer) attack() error {
+	for _, client := range w.clients {
+		for range maxretry {
+			if err := w.logOf(client, time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(w.stop(), w.start())
 }

@@ -64,6 +64,8 @@ func (s *socket) exchange(requests []request) []error {
 	errs := make([]error, 0, len(requests))
 	for batch := range slices.Chunk(requests, batchSize) {
 		errs = append(errs, s.batch(batch)...)
+		// gofail: var betweenRoutes string
+		// return append(errs, slices.Repeat([]error{errors.New(betweenRoutes)}, len(requests)-len(errs))...)
 	}
 	return errs
 }

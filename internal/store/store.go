@@ -120,11 +120,15 @@ func (s *Store) Update(fn func(*Tx) error) error {
 			if !t.changed && !migrated {
 				return errUnchanged
 			}
+			// gofail: var beforeCommit string
+			// return errors.New(beforeCommit)
 			return t.putDigest(migrated)
 		})
 		if err != nil && !errors.Is(err, errUnchanged) {
 			return fmt.Errorf("writing state %s: %w", s.path, err)
 		}
+		// gofail: var afterCommit string
+		// return errors.New(afterCommit)
 		return nil
 	})
 }
