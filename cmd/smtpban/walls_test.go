@@ -34,7 +34,7 @@ func TestRoomsImportOnlyWhatThePlanAllows(t *testing.T) {
 	for line := range strings.Lines(string(output)) {
 		fields := strings.Fields(line)
 		room := strings.TrimPrefix(fields[0], module)
-		if room == "internal/journal/journaltest" { // for tests only
+		if strings.HasSuffix(room, "test") { // for tests only
 			continue
 		}
 		got[room] = nil

@@ -99,8 +99,9 @@ func (s *story) now() time.Time {
 	return s.clock
 }
 
-func (s *story) block() order {
-	now := s.now()
+func (s *story) block() order { return s.blockAt(s.now()) }
+
+func (s *story) blockAt(now time.Time) order {
 	return order{[]string{"block"}, now, func(folded int) []model {
 		if folded == s.model.Events {
 			return []model{s.model, s.model.expire(now)}

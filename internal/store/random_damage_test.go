@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	bolt "go.etcd.io/bbolt"
+
+	"smtpban/internal/store/storetest"
 )
 
 var (
@@ -58,55 +60,6 @@ func everything(s *Store) (pairs []string, err error) {
 	return pairs, err
 }
 
-// damages are ways to break a file.
-var damages = []struct {
-	name string
-	do   func(r *rand.Rand, data []byte) []byte
-}{
-	{"emptied", func(*rand.Rand, []byte) []byte { return nil }},
-	{"cut off", func(r *rand.Rand, data []byte) []byte { return data[:r.IntN(len(data))] }},
-	{"cut off at a page", func(r *rand.Rand, data []byte) []byte { return data[:r.IntN(len(data)/4096)*4096] }},
-	{"zeroed", func(r *rand.Rand, data []byte) []byte {
-		begin := r.IntN(len(data))
-		clear(data[begin:min(begin+1+r.IntN(8192), len(data))])
-		return data
-	}},
-	{"a bit flipped", func(r *rand.Rand, data []byte) []byte {
-		data[r.IntN(len(data))] ^= 1 << r.IntN(8)
-		return data
-	}},
-	{"a bit flipped at the head of a page", func(r *rand.Rand, data []byte) []byte {
-		data[r.IntN(len(data)/4096)*4096+r.IntN(96)] ^= 1 << r.IntN(8)
-		return data
-	}},
-	{"garbage", func(r *rand.Rand, data []byte) []byte {
-		begin := r.IntN(len(data))
-		for i := begin; i < min(begin+1+r.IntN(512), len(data)); i++ {
-			data[i] = byte(r.Uint32())
-		}
-		return data
-	}},
-	{"all garbage", func(r *rand.Rand, data []byte) []byte {
-		for i := range data {
-			data[i] = byte(r.Uint32())
-		}
-		return data
-	}},
-	{"pages swapped", func(r *rand.Rand, data []byte) []byte {
-		a, b := r.IntN(len(data)/4096)*4096, r.IntN(len(data)/4096)*4096
-		page := bytes.Clone(data[a : a+4096])
-		copy(data[a:a+4096], data[b:b+4096])
-		copy(data[b:b+4096], page)
-		return data
-	}},
-	{"a page of an earlier time", func(r *rand.Rand, data []byte) []byte {
-		a, b := r.IntN(len(data)/4096)*4096, r.IntN(len(data)/4096)*4096
-		copy(data[a:a+4096], data[b:b+4096])
-		copy(data[a:a+8], native.AppendUint64(nil, uint64(a/4096)))
-		return data
-	}},
-}
-
 // TestADamagedFileIsEitherNoticedOrHarmless is about both kinds of opening: after
 // an update the file must hold what it held, and what was put.
 func TestADamagedFileIsEitherNoticedOrHarmless(t *testing.T) {
@@ -135,33 +88,34 @@ func TestADamagedFileIsEitherNoticedOrHarmless(t *testing.T) {
 	}
 
 	r := rand.New(rand.NewPCG(*damageSeed, 0))
+	damages := storetest.Damages()
 	harmless := map[string]int{}
 	for round := range *damageRounds {
 		how := damages[round%len(damages)]
-		data := how.do(r, bytes.Clone(whole))
+		data := how.Do(r, bytes.Clone(whole))
 		got, read := everything(write(data))
 		if read != nil && !errors.Is(read, ErrDamaged) {
-			t.Errorf("round %d, %s: read: %v", round, how.name, read)
+			t.Errorf("round %d, %s: read: %v", round, how.Name, read)
 		}
 		if diff := cmp.Diff(before, got); read == nil && diff != "" {
-			t.Errorf("round %d, %s: other content: %s", round, how.name, diff)
+			t.Errorf("round %d, %s: other content: %s", round, how.Name, diff)
 		}
 		wrote := touch(write(data))
 		if wrote != nil && !errors.Is(wrote, ErrDamaged) {
-			t.Errorf("round %d, %s: write: %v", round, how.name, wrote)
+			t.Errorf("round %d, %s: write: %v", round, how.Name, wrote)
 		}
 		if (read == nil) != (wrote == nil) {
-			t.Errorf("round %d, %s: read: %v, write: %v", round, how.name, read, wrote)
+			t.Errorf("round %d, %s: read: %v, write: %v", round, how.Name, read, wrote)
 		}
 		if wrote != nil {
 			if !bytes.Equal(data, readFile(t, path)) {
-				t.Errorf("round %d, %s: the damaged file was changed", round, how.name)
+				t.Errorf("round %d, %s: the damaged file was changed", round, how.Name)
 			}
 			continue
 		}
-		harmless[how.name]++
+		harmless[how.Name]++
 		if got, err := everything(New(path)); err != nil || !cmp.Equal(after, got) {
-			t.Errorf("round %d, %s: after an update: %v %s", round, how.name, err, cmp.Diff(after, got))
+			t.Errorf("round %d, %s: after an update: %v %s", round, how.Name, err, cmp.Diff(after, got))
 		}
 	}
 	t.Logf("seed %d, %d rounds, a file of %d bytes; without effect were: %v", *damageSeed, *damageRounds, len(whole), harmless)
