@@ -86,8 +86,11 @@ func (p *patient) fallIll() error {
 			return err
 		}
 	}
-	if err := p.whole(p.expire()); err != nil {
-		return err
+	// Bans by hand from before the snapshot that expire makes, and after it.
+	for _, o := range []order{p.sentence(nthOther(0), time.Hour), p.expire(), p.sentence(nthOther(1), time.Hour)} {
+		if err := p.whole(o); err != nil {
+			return err
+		}
 	}
 	p.clock = p.clock.Add(bantime / 2)
 	p.clients = all

@@ -116,8 +116,11 @@ func (s *story) expire() order {
 }
 
 func (s *story) ban(client netip.Prefix) order {
+	return s.sentence(client, time.Duration(30+s.Rand.IntN(300))*time.Second)
+}
+
+func (s *story) sentence(client netip.Prefix, length time.Duration) order {
 	now := s.now()
-	length := time.Duration(30+s.Rand.IntN(300)) * time.Second
 	return order{[]string{"ban", client.String(), "--for", fmt.Sprintf("%ds", int(length.Seconds()))}, now, func(int) []model {
 		banned := s.model.ban(client, now, length)
 		return []model{s.model, banned, banned.expire(now)}
