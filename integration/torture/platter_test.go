@@ -212,11 +212,16 @@ func (p *player) openat(c call) {
 	}
 	f := p.seen()[name]
 	if f == nil {
-		f = &file{number: p.files}
-		p.files++
-		p.rename(func(names map[string]*file) { names[name] = f })
+		f = p.create(name)
 	}
 	p.fds[c.result] = &open{file: f}
+}
+
+func (p *player) create(name string) *file {
+	f := &file{number: p.files}
+	p.files++
+	p.rename(func(names map[string]*file) { names[name] = f })
+	return f
 }
 
 // inside returns the name of a file in the folder.

@@ -1,6 +1,7 @@
 package torture_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ import (
 // not, and torn. Each image must open to what was last committed, or to what was
 // just being committed, if need be after recovery, which says so.
 func TestTorturePowercut(t *testing.T) {
-	const images = 1000 // of a recording
+	const images = 250 // of a recording
 	needRemote(t)
 	needStrace(t)
 	private(t)
@@ -33,17 +34,17 @@ func TestTorturePowercut(t *testing.T) {
 	torture.Run(t, torture.Row{
 		Title: "power cut: a random part of what was not synced yet, torn, the first creation included",
 		Goal:  "20,000 images, 0 bad",
-		Short: images, Full: 20_000,
+		Short: 2 * images, Full: 20_000,
 		Figure: func(y torture.Tally) string {
-			return fmt.Sprintf("%d images, %d of them within the first command; %d held the commit that was going on, %d needed recovery",
-				y.Rounds, y.Counts["first"], y.Counts["next"], y.Counts["recovered"])
+			return fmt.Sprintf("%d images, %d of them within the first command, %d within a compaction; %d held the commit that was going on, %d needed recovery",
+				y.Rounds, y.Counts["first"], y.Counts["compacting"], y.Counts["next"], y.Counts["recovered"])
 		},
 	}, func(r *torture.Round) error {
 		if n := r.N / images; last == nil || last.number != n {
 			last = record(t, r, binary, n)
 		}
 		among := last.moments
-		if r.N%4 == 0 {
+		if r.N%4 == 0 && last.first > 0 {
 			among = among[:last.first]
 		}
 		m := among[r.Rand.IntN(len(among))]
@@ -68,20 +69,29 @@ type written struct {
 // version is the content of a file of bbolt's; "" of one that can't be read.
 type version string
 
-// record runs the nth series of commands.
+// record runs the nth series of commands. Mostly the first of them makes the state;
+// in every fifth series it finds one that is mostly free, and expire compacts that.
 func record(t *testing.T, r *torture.Round, binary string, n int) *recording {
 	t.Helper()
 	dir := t.TempDir()
-	own := &torture.Round{N: n, Seed: r.Seed, Rand: rand.New(rand.NewPCG(r.Seed, 1<<32+uint64(n)))}
+	own := *r
+	own.Rand = rand.New(rand.NewPCG(r.Seed, 1<<32+uint64(n)))
 	m := newMachine(t, binary, dir)
-	s := &story{t: t, Round: own, machine: m, writer: newWriter(m.journal(), own.Rand, 12), model: newModel(), pace: map[string]time.Duration{}}
+	s := &story{t: t, Round: &own, machine: m, writer: newWriter(m.journal(), own.Rand, 12), model: newModel(), pace: map[string]time.Duration{}}
 	defer s.close()
 	rec := &recording{number: n, versions: map[int][]version{}}
 	p := &player{platter: &platter{names: map[string]*file{}}, dir: filepath.Dir(m.state())}
 	if err := s.open(); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 12 {
+	orders, ended := 12, 0
+	if n%5 == 1 {
+		if err := rec.bloat(s, p); err != nil {
+			t.Fatal(err)
+		}
+		orders, ended = 3, 1
+	}
+	for i := range orders {
 		if err := s.log(1 + s.Rand.IntN(20)); err != nil {
 			t.Fatal(err)
 		}
@@ -89,20 +99,48 @@ func record(t *testing.T, r *torture.Round, binary string, n int) *recording {
 		switch i {
 		case 0:
 			o = s.block()
-		case 6:
+		case orders / 2:
 			o = s.expire() // makes the snapshot
 		}
-		if err := rec.run(s, o, p, i); err != nil {
+		if err := rec.run(s, o, p, ended+i); err != nil {
 			t.Fatal(err)
 		}
-		if i == 0 {
+		if ended+i == 0 {
 			rec.first = len(rec.moments)
 		}
 	}
-	if len(p.seen()) < 3 {
-		t.Fatalf("the recording has but %d files", len(p.seen()))
-	}
 	return rec
+}
+
+// bloat makes a state that expire will find worth compacting, and puts it on the
+// platter for certain.
+func (rec *recording) bloat(s *story, p *player) error {
+	if err := s.whole(s.block()); err != nil {
+		return err
+	}
+	state := store.New(s.state())
+	for _, value := range [][]byte{bytes.Repeat([]byte{1}, 300), nil} {
+		err := state.Update(func(tx *store.Tx) error {
+			for i := range 4000 {
+				if err := tx.PutSession(store.Session{Key: fmt.Appendf(nil, "%08d", i), Value: value}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	found, err := os.ReadDir(p.dir)
+	for _, e := range found {
+		data := readFile(s.t, filepath.Join(p.dir, e.Name()))
+		f := p.create(e.Name())
+		f.durable, f.synced = data, 1
+		rec.versions[f.number] = []version{versionOf(s.t, data)}
+	}
+	p.sync(&open{})
+	return err
 }
 
 // run adds a command to the recording, after so many that have ended.
@@ -159,6 +197,9 @@ func (rec *recording) cut(r *torture.Round, m written, disk string) (err error) 
 	}
 	if m.ended == 0 {
 		r.Count("first", 1)
+	}
+	if _, compacting := image["smtpban.db.new"]; compacting && m.ended > 0 {
+		r.Count("compacting", 1)
 	}
 	s := store.New(filepath.Join(disk, "smtpban.db"))
 	f, ok := image["smtpban.db"]
