@@ -36,7 +36,7 @@ func TestTortureDamage(t *testing.T) {
 	}, func(r *torture.Round) error {
 		p := &patient{story: newStory(t, r, binary, 30)}
 		defer p.close()
-		if err := p.fallIll(); err != nil {
+		if err := p.fallIll(false); err != nil {
 			return err
 		}
 		p.order = p.block()

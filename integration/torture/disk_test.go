@@ -45,7 +45,7 @@ func TestTortureDisk(t *testing.T) {
 	}, func(r *torture.Round) error {
 		p := &patient{story: newStory(t, r, binary, 150)}
 		defer p.close()
-		if err := p.fallIll(); err != nil {
+		if err := p.fallIll(r.N%4 < 2); err != nil {
 			return err
 		}
 		switch r.N % 4 {
@@ -70,9 +70,9 @@ type patient struct {
 	had   []netip.Prefix
 }
 
-// fallIll leads up to that point: a command that has something to end and, mostly,
-// so much to read that the state has to grow.
-func (p *patient) fallIll() error {
+// fallIll leads up to that point: a command that has something to end and much to
+// read. One that grows needs more room than the state has.
+func (p *patient) fallIll(grows bool) error {
 	all := p.clients
 	p.clients = all[:12]
 	if err := p.open(); err != nil {
@@ -97,14 +97,8 @@ func (p *patient) fallIll() error {
 	if err := errors.Join(p.attack(), p.stop()); err != nil {
 		return err
 	}
-	p.order = p.draw()
-	switch {
-	case p.order.args[0] == "restore" || p.Rand.IntN(2) == 0:
-		p.order = p.block()
-	case p.order.args[0] == "expire": // it will make another snapshot
-		if err := os.Remove(p.state() + ".snapshot"); err != nil {
-			return err
-		}
+	if err := p.choose(grows); err != nil {
+		return err
 	}
 	p.files, p.well, p.had = map[string][]byte{}, p.model, p.story.routes
 	found, err := os.ReadDir(p.folder())
@@ -112,6 +106,24 @@ func (p *patient) fallIll() error {
 		p.files[e.Name()] = readFile(p.t, filepath.Join(p.folder(), e.Name()))
 	}
 	return err
+}
+
+// choose draws the command.
+func (p *patient) choose(grows bool) error {
+	for {
+		p.order = p.draw()
+		switch p.order.args[0] {
+		case "block":
+			return nil
+		case "expire": // it will make another snapshot
+			return os.Remove(p.state() + ".snapshot")
+		case "restore":
+		default:
+			if !grows {
+				return nil
+			}
+		}
+	}
 }
 
 func (p *patient) folder() string { return filepath.Dir(p.state()) }
@@ -241,32 +253,50 @@ func (p *patient) remount(flag uintptr) error {
 	return unix.Mount("", p.folder(), "", unix.MS_REMOUNT|flag, "")
 }
 
+// writes are the system calls that fail, of each kind the first one, the second
+// one and so on.
+var writes = []string{"pwrite64", "write", "ftruncate", "fdatasync", "fsync", "renameat", "copy_file_range", "linkat", "unlinkat"}
+
 // eachWrite runs the command once for each of its writes, which fails.
 func (p *patient) eachWrite(errno string) error {
-	const writes = "pwrite64,write,ftruncate,fdatasync,fsync,renameat,copy_file_range,linkat,unlinkat"
+	for _, name := range writes {
+		for n := 1; ; n++ {
+			injected, err := p.failingWrite(name, errno, n)
+			if err != nil {
+				return fmt.Errorf("%s at %s %d: %w", errno, name, n, err)
+			}
+			if !injected {
+				break
+			}
+			p.Count("writes", 1)
+		}
+	}
+	return nil
+}
+
+// failingWrite runs the command and has its nth system call of this name fail.
+// strace counts them thread by thread, but one goroutine mostly stays on its own.
+func (p *patient) failingWrite(name, errno string, n int) (injected bool, err error) {
 	trace := filepath.Join(p.machine.dir, "trace")
-	flags := []string{"-e", "trace=" + writes, "-P", p.folder()}
+	flags := []string{"-P", p.folder()}
 	for _, suffix := range []string{"", ".new", ".lock", ".snapshot", ".snapshot.new"} {
 		flags = append(flags, "-P", p.state()+suffix)
 	}
-	for n := 1; ; n++ {
-		if err := p.again(); err != nil {
-			return err
-		}
-		cmd := p.command(p.order.now, p.order.args...)
-		cmd.traced(trace, append(flags, "-e", fmt.Sprintf("inject=%s:error=%s:when=%d", writes, errno, n))...)
-		cmd.Run()
-		if _, err := p.survives(cmd, unixText(errno)); err != nil {
-			return fmt.Errorf("%s at write %d: %w", errno, n, err)
-		}
-		if err := p.recovers(); err != nil {
-			return fmt.Errorf("%s at write %d: %w", errno, n, err)
-		}
-		if !bytes.Contains(readFile(p.t, trace), []byte("INJECTED")) {
-			return nil
-		}
-		p.Count("writes", 1)
+	flags = append(flags, "-e", "trace="+name, "-e", fmt.Sprintf("inject=%s:error=%s:when=%d", name, errno, n))
+	if err := p.again(); err != nil {
+		return false, err
 	}
+	cmd := p.command(p.order.now, p.order.args...)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	cmd.traced(trace, flags...)
+	cmd.Run()
+	if _, err := p.survives(cmd, unixText(errno)); err != nil {
+		return false, err
+	}
+	if err := p.recovers(); err != nil {
+		return false, err
+	}
+	return bytes.Contains(readFile(p.t, trace), []byte("INJECTED")), nil
 }
 
 func unixText(name string) string {

@@ -20,7 +20,7 @@ const exampleVariable = "SMTPBAN_TEST_EXAMPLE"
 func TestTortureExample(t *testing.T) {
 	what := os.Getenv(exampleVariable)
 	if what == "" {
-		t.Skip("only what the other tests run in a process of its own")
+		return // it is only what the other tests run in a process of its own
 	}
 	row := Row{
 		Title: "an example", Goal: "10 rounds", Short: 4, Full: 10,
