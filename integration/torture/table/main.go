@@ -5,43 +5,41 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"smtpban/integration/torture"
 )
 
 func main() {
-	if err := table(os.Args[1:]); err != nil {
+	if err := table(os.Stdout, torture.Results("."), os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "table:", err)
 		os.Exit(1)
 	}
 }
 
-func table(rows []string) error {
-	fmt.Println("| what | figure | seed | `make torture` with |")
-	fmt.Println("| --- | --- | --- | --- |")
-	var machines []string
-	seen := map[string]bool{}
+// table prints the results in a folder. Rows that were not run are left out.
+func table(w io.Writer, folder string, rows []string) error {
+	fmt.Fprintln(w, "| what | figure | seed | `make torture` with |")
+	fmt.Fprintln(w, "| --- | --- | --- | --- |")
+	var where []string
 	for _, row := range rows {
-		r, err := torture.ReadResult(filepath.Join(torture.Results("."), row+".json"))
+		r, err := torture.ReadResult(filepath.Join(folder, row+".json"))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		fmt.Printf("| %s | %s | %d | `ROW=%s` |\n", r.Title, figure(r), r.Seed, r.Row)
-		where := fmt.Sprintf("smtpban %s on %s, %s", r.Version, r.Machine, r.Ended)
-		if !seen[where] {
-			machines = append(machines, where)
-		}
-		seen[where] = true
+		fmt.Fprintf(w, "| %s | %s | %d | `ROW=%s` |\n", r.Title, figure(r), r.Seed, r.Row)
+		where = append(where, fmt.Sprintf("smtpban %s on %s, %s", r.Version, r.Machine, r.Ended))
 	}
-	fmt.Println()
-	for _, where := range machines {
-		fmt.Println(where)
+	fmt.Fprintln(w)
+	for _, line := range slices.Compact(where) {
+		fmt.Fprintln(w, line)
 	}
 	return nil
 }
@@ -50,5 +48,5 @@ func figure(r torture.Result) string {
 	if r.Figure == "" {
 		return fmt.Sprintf("interrupted after %d of %d rounds, %d violations", r.Tally.Rounds, r.Wanted, r.Tally.Violations)
 	}
-	return fmt.Sprintf("%s, %d violations", r.Figure, r.Tally.Violations)
+	return fmt.Sprintf("%s; %d violations", r.Figure, r.Tally.Violations)
 }
