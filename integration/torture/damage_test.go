@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"smtpban/integration/torture"
 	"smtpban/internal/store/storetest"
@@ -17,7 +18,7 @@ import (
 const damagesPerRound = 5
 
 // TestTortureDamage damages the state, at times its snapshot as well, and runs the
-// program. It must either find all as it was or say what is wrong, keep the damaged
+// program, at times killing it first. It must either find all as it was or say what is wrong, keep the damaged
 // file, leave blocked who was, and count every failure in the journal once.
 // What the package makes of a damaged file is tested there.
 func TestTortureDamage(t *testing.T) {
@@ -29,9 +30,8 @@ func TestTortureDamage(t *testing.T) {
 		Goal:  "1,000, no panic escapes, no silent reset",
 		Short: 12, Full: 1000 / damagesPerRound,
 		Figure: func(y torture.Tally) string {
-			return fmt.Sprintf("%d damages: %d without effect, %d reported, of which the last commits mended %d, the snapshot %d, the journal alone %d",
-				y.Counts["damages"], y.Counts["harmless"], y.Counts["damages"]-y.Counts["harmless"],
-				y.Counts["commit"], y.Counts["snapshot"], y.Counts["nothing"])
+			return fmt.Sprintf("%d damages: %d without effect; the last commits mended %d, the snapshot %d, the journal alone %d, a run that was killed %d",
+				y.Counts["damages"], y.Counts["harmless"], y.Counts["commit"], y.Counts["snapshot"], y.Counts["nothing"], y.Counts["by the killed"])
 		},
 	}, func(r *torture.Round) error {
 		p := &patient{story: newStory(t, r, binary, 30)}
@@ -57,9 +57,16 @@ func (p *patient) hurt() error {
 	}
 	p.Count("damages", 1)
 	damaged := readFile(p.t, p.state())
+	killed := p.Rand.IntN(3) == 0
+	if killed {
+		name += ", and a run killed"
+		if err := p.killed(); err != nil {
+			return err
+		}
+	}
 	cmd := p.command(p.order.now, p.order.args...)
 	cmd.Run()
-	err := p.treated(cmd, damaged)
+	err := p.treated(cmd, damaged, killed)
 	if err != nil {
 		return cmd.fail("%s: %w", name, err)
 	}
@@ -68,6 +75,19 @@ func (p *patient) hurt() error {
 		return fmt.Errorf("%s: the run after it: %w", name, err)
 	}
 	return p.command(p.order.now, "list").succeed()
+}
+
+// killed kills the command while it may be mending the state.
+func (p *patient) killed() error {
+	cmd := p.command(p.order.now, p.order.args...)
+	moment := time.Duration(p.Rand.Float64() * float64(p.expected("block")))
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	time.Sleep(moment)
+	cmd.Process.Kill() // fails if it has ended already
+	cmd.Wait()
+	return nil
 }
 
 // damage damages a file in some way, which it returns.
@@ -80,20 +100,24 @@ func (p *patient) damage(path string) string {
 	return how.Name
 }
 
-// treated looks at what the command did about the damage.
-func (p *patient) treated(cmd *run, damaged []byte) error {
+// treated looks at what the command did about the damage, or the one that was
+// killed before it, which may not have come to say so.
+func (p *patient) treated(cmd *run, damaged []byte, killed bool) error {
 	said := cmd.output.String()
 	if strings.Contains(said, "goroutine") {
 		return errors.New("it panicked")
 	}
-	if cmd.status() == 0 {
+	aside, err := os.ReadFile(p.state() + ".damaged-1")
+	if cmd.status() == 0 && err != nil {
 		p.Count("harmless", 1)
 		_, err := p.check(p.order, false)
 		return err
 	}
-	aside, err := os.ReadFile(p.state() + ".damaged-1")
-	if cmd.status() != 1 || err != nil || !bytes.Equal(aside, damaged) {
+	if err != nil || !bytes.Equal(aside, damaged) {
 		return fmt.Errorf("the damaged file was not kept: %w", err)
+	}
+	if cmd.status() != 1 && !killed {
+		return errors.New("it should have failed")
 	}
 	got, err := p.read()
 	if err != nil {
@@ -111,6 +135,10 @@ func (p *patient) treated(cmd *run, damaged []byte) error {
 		if b.Active(p.order.now) && !slices.Contains(have, prefix) {
 			return fmt.Errorf("%s is not blocked any more", prefix)
 		}
+	}
+	if cmd.status() == 0 {
+		p.Count("by the killed", 1)
+		return nil
 	}
 	return p.countSource(said)
 }
