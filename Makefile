@@ -8,6 +8,7 @@
 #   sudo make test          run every test, a real system with Postfix among them
 #   make bench              run the benchmarks
 #   sudo make torture       run what must survive everything, at full length: hours
+#   sudo make torture-kill  run a row of that
 #   make torture-table      print what that found
 #   make fuzz               read 10^8 mutated lines, then fuzz the parsers for FUZZTIME each
 #   sudo make fixtures      let real mail servers write the parser's test data anew
@@ -140,8 +141,8 @@ bench:
 	go test -run '^$$' -bench . -benchmem ./...
 
 # The rows of the README's table, each the test TestTorture... of that name:
-# "make torture ROW=kill" runs one of them, SEED and ROUNDS change it, and ROUND
-# runs a single round again. A run that was interrupted goes on where it was.
+# "make torture-kill" runs one of them, SEED and ROUNDS change it, and ROUND runs a
+# single round again. A run that was interrupted goes on where it was.
 rows = kill failpoints powercut damage disk concurrent forged vacuum reboots addresses configurations month
 
 ROW = $(rows)
@@ -154,6 +155,9 @@ torture:
 		SMTPBAN_ROUNDS=$(ROUNDS) SMTPBAN_SEED=$(SEED) SMTPBAN_ROUND=$(ROUND) \
 		go test ./integration/... -count=1 -v -timeout 0 -run "(?i)^TestTorture$$row\$$" || failed="$$failed $$row"; \
 	done; $(MAKE) -s torture-table; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
+
+torture-%:
+	$(MAKE) torture ROW=$*
 
 torture-table:
 	@go run ./integration/torture/table $(rows)

@@ -5,10 +5,10 @@
 // it runs as few rounds as go well with the other tests; make torture runs it at
 // full length:
 //
-//	make torture                                 every row
-//	make torture ROW=kill                        one
-//	make torture ROW=kill SEED=7 ROUNDS=100      another length, another seed
-//	make torture ROW=kill SEED=7 ROUND=17        one round again
+//	make torture                            every row
+//	make torture-kill                       one
+//	make torture-kill SEED=7 ROUNDS=100     another length, another seed
+//	make torture-kill SEED=7 ROUND=17       one round again
 //
 // A run at full length that was interrupted goes on where it was.
 package torture
@@ -151,7 +151,7 @@ func (p *progress) all(t *testing.T, round func(*Round) error) {
 		came, err := p.play(t, n, round)
 		p.Tally.add(came)
 		if err != nil {
-			t.Errorf("%s: round %d with seed %d: %v\nto repeat it: make torture ROW=%[1]s SEED=%[3]d ROUND=%[2]d", p.Row, n, p.Seed, err)
+			t.Errorf("%s: round %d with seed %d: %v\nto repeat it: make torture-%[1]s SEED=%[3]d ROUND=%[2]d", p.Row, n, p.Seed, err)
 		}
 		if p.Tally.Violations >= maxViolations {
 			t.Fatalf("%s: %d violations are enough", p.Row, p.Tally.Violations)

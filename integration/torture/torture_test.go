@@ -143,7 +143,7 @@ func TestAShortRunKeepsNoResult(t *testing.T) {
 func TestAViolationIsCountedAndSaysHowToRepeatItAndTheRunGoesOn(t *testing.T) {
 	sources := t.TempDir()
 	output, ok := example(t, sources, "fail at 3", lengthVariable+"=full", seedVariable+"=5")
-	if ok || len(drawn(output)) != 10 || !strings.Contains(output, "make torture ROW=example SEED=5 ROUND=3") {
+	if ok || len(drawn(output)) != 10 || !strings.Contains(output, "make torture-example SEED=5 ROUND=3") {
 		t.Error(output)
 	}
 	equal(t, 1, result(t, sources).Tally.Violations)

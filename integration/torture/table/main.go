@@ -23,7 +23,7 @@ func main() {
 
 // table prints the results in a folder. Rows that were not run are left out.
 func table(w io.Writer, folder string, rows []string) error {
-	fmt.Fprintln(w, "| what | figure | seed | `make torture` with |")
+	fmt.Fprintln(w, "| what | figure | seed | command |")
 	fmt.Fprintln(w, "| --- | --- | --- | --- |")
 	var where []string
 	for _, row := range rows {
@@ -34,7 +34,7 @@ func table(w io.Writer, folder string, rows []string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "| %s | %s | %d | `ROW=%s` |\n", r.Title, figure(r), r.Seed, r.Row)
+		fmt.Fprintf(w, "| %s | %s | %d | `make torture-%s` |\n", r.Title, figure(r), r.Seed, r.Row)
 		where = append(where, fmt.Sprintf("smtpban %s on %s, %s", r.Version, r.Machine, r.Ended))
 	}
 	fmt.Fprintln(w)

@@ -30,10 +30,10 @@ func TestTheTableHasTheRowsThatWereRun(t *testing.T) {
 	if err := table(&got, folder, []string{"disk", "never", "kill"}); err != nil {
 		t.Fatal(err)
 	}
-	const want = "| what | figure | seed | `make torture` with |\n" +
+	const want = "| what | figure | seed | command |\n" +
 		"| --- | --- | --- | --- |\n" +
-		"| bad disks | interrupted after 3 of 9 rounds, 1 violations | 8 | `ROW=disk` |\n" +
-		"| killed | 10 kills; 0 violations | 7 | `ROW=kill` |\n" +
+		"| bad disks | interrupted after 3 of 9 rounds, 1 violations | 8 | `make torture-disk` |\n" +
+		"| killed | 10 kills; 0 violations | 7 | `make torture-kill` |\n" +
 		"\n" +
 		"smtpban v1 on Linux 6, 2026-03-01\n"
 	if diff := cmp.Diff(want, got.String()); diff != "" {
