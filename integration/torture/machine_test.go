@@ -91,14 +91,7 @@ type machine struct {
 func newMachine(t testing.TB, binary, dir string) *machine {
 	t.Helper()
 	m := &machine{dir: dir, binary: binary, table: openTable(t)}
-	have := m.routes(t)
-	var changes []ban.Change
-	for _, p := range have {
-		changes = append(changes, ban.Change{Prefix: p, Delete: true})
-	}
-	if err := errors.Join(m.table.Apply(changes)...); err != nil {
-		t.Fatal(err)
-	}
+	m.clearRoutes(t)
 	text := fmt.Sprintf(`[policy]
 maxretry = %d
 findtime = "1d"
@@ -115,6 +108,14 @@ path = %q
 		t.Fatal(err)
 	}
 	return m
+}
+
+// clearRoutes takes all routes away, as a reboot does.
+func (m *machine) clearRoutes(t testing.TB) {
+	t.Helper()
+	if err := errors.Join(m.table.Apply(ban.Reconcile(nil, m.routes(t)))...); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func openTable(t testing.TB) *route.Table {

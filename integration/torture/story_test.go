@@ -139,7 +139,12 @@ func (s *story) unban(client netip.Prefix) order {
 	}}
 }
 
+// restore follows a reboot, which has left no route, or somebody's doubt.
 func (s *story) restore() order {
+	if s.Rand.IntN(2) == 0 {
+		s.clearRoutes(s.t)
+		s.routes = nil
+	}
 	return order{[]string{"restore"}, s.now(), func(int) []model { return []model{s.model} }}
 }
 
