@@ -27,6 +27,7 @@ const (
 	leafPage     = 0x02
 	freelistPage = 0x10
 
+	valueElement  = 0x00
 	bucketElement = 0x01
 
 	boltMagic   = 0xED0CDAED
@@ -62,7 +63,7 @@ func checkPages(data []byte) (whole bool, err error) {
 	if err := p.checkFreelist(m.freelist); err != nil {
 		return false, err
 	}
-	return whole, p.check(m.root)
+	return whole, p.check(m.root, bucketElement)
 }
 
 func newestMeta(data []byte) (m meta, whole bool, err error) {
@@ -140,15 +141,16 @@ func (p *pages) checkFreelist(id uint64) error {
 	return nil
 }
 
-// check looks at a page and those below it.
-func (p *pages) check(id uint64) error {
+// check looks at a page and those below it. What the leaves have is of one kind:
+// the root has buckets, and these have values.
+func (p *pages) check(id uint64, kind uint32) error {
 	page, flags, count, err := p.take(id)
 	if err != nil {
 		return err
 	}
 	switch flags {
 	case leafPage:
-		return p.checkLeaf(id, page, count)
+		return p.checkLeaf(id, page, count, kind)
 	case branchPage:
 	default:
 		return damagef("page %d is of no known kind", id)
@@ -158,14 +160,14 @@ func (p *pages) check(id uint64) error {
 		if !ok || count == 0 || !within(page, i, native.Uint32(element), native.Uint32(element[4:]), 0) {
 			return damagef("page %d has a branch that ends nowhere", id)
 		}
-		if err := p.check(native.Uint64(element[8:])); err != nil {
+		if err := p.check(native.Uint64(element[8:]), kind); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *pages) checkLeaf(id uint64, page []byte, count uint16) error {
+func (p *pages) checkLeaf(id uint64, page []byte, count uint16, kind uint32) error {
 	for i := range int(count) {
 		element, ok := elementAt(page, i)
 		if !ok {
@@ -175,7 +177,10 @@ func (p *pages) checkLeaf(id uint64, page []byte, count uint16) error {
 		if !within(page, i, pos, ksize, vsize) {
 			return damagef("page %d has a value that is not in it", id)
 		}
-		if native.Uint32(element) != bucketElement {
+		if native.Uint32(element) != kind {
+			return damagef("page %d has a value for a bucket, or the other way round", id)
+		}
+		if kind == valueElement {
 			continue
 		}
 		if err := p.checkBucket(id, element[uint64(pos)+uint64(ksize):][:vsize]); err != nil {
@@ -190,13 +195,13 @@ func (p *pages) checkBucket(id uint64, value []byte) error {
 		return damagef("page %d has a bucket cut off", id)
 	}
 	if root := native.Uint64(value); root != 0 {
-		return p.check(root)
+		return p.check(root, valueElement)
 	}
 	inline := value[16:]
 	if len(inline) < headerSize || native.Uint16(inline[8:]) != leafPage {
 		return damagef("page %d has a bucket that is none", id)
 	}
-	return p.checkLeaf(id, inline, native.Uint16(inline[10:]))
+	return p.checkLeaf(id, inline, native.Uint16(inline[10:]), valueElement)
 }
 
 // elementAt returns the page from its element i on.
