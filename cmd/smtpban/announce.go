@@ -54,7 +54,7 @@ const maxLines = 100
 
 // announceBans tells of new bans, and of those who would be banned were they not
 // protected, and returns how many those are.
-func (a *app) announceBans(state *store.Store, bans []ban.Ban, never ban.NeverBan) (int, error) {
+func (a *app) announceBans(state *store.Store, bans []ban.Ban, more int, never ban.NeverBan) (int, error) {
 	var real, spared []ban.Ban
 	reasons := map[netip.Prefix]string{}
 	err := state.View(func(tx *store.Tx) error {
@@ -76,10 +76,10 @@ func (a *app) announceBans(state *store.Store, bans []ban.Ban, never ban.NeverBa
 		}
 		return nil
 	})
-	a.each(real, a.would("banned", "ban"), idBanned, func(b ban.Ban) string {
+	a.each(real, more, a.would("banned", "ban"), idBanned, func(b ban.Ban) string {
 		return fmt.Sprintf("%s %s: %s, %d failures, ban %d", b.Prefix, until(b), b.Class, b.Failures, b.Count)
 	})
-	a.each(spared, a.would("spared", "spare"), idSpared, func(b ban.Ban) string {
+	a.each(spared, 0, a.would("spared", "spare"), idSpared, func(b ban.Ban) string {
 		return fmt.Sprintf("%s, %s: %s, %d failures", b.Prefix, reasons[b.Prefix], b.Class, b.Failures)
 	})
 	return len(spared), err
@@ -94,7 +94,7 @@ func (a *app) sumUp(read pass.Read, spared int) {
 		text += " since " + read.First.Format("2006-01-02 15:04:05 MST")
 	}
 	text += fmt.Sprintf("; failures: %d; ", read.Events)
-	if banned := len(read.Bans) - spared; banned > 0 {
+	if banned := len(read.Bans) + read.MoreBans - spared; banned > 0 {
 		text += fmt.Sprintf("%s %s", a.would("banned", "ban"), plural(banned, "client"))
 	} else {
 		text += "nobody to ban"
@@ -111,7 +111,7 @@ func (a *app) sumUp(read pass.Read, spared int) {
 // announceHeld tells of bans that are held back and, once in an outage, what to do
 // about it. The command is to fail for that.
 func (a *app) announceHeld(read pass.Read) {
-	a.each(read.Held, a.would("held back", "hold back"), idHeld, func(b ban.Ban) string {
+	a.each(read.Held, 0, a.would("held back", "hold back"), idHeld, func(b ban.Ban) string {
 		return fmt.Sprintf("%s: %s, %d failures", b.Prefix, b.Class, b.Failures)
 	})
 	c := read.Cause
@@ -152,7 +152,7 @@ func (a *app) warnOfMany(p pass.Pass, fresh int) error {
 
 // announceEnded tells of bans that are over. One that was held back never was in
 // force.
-func (a *app) announceEnded(bans []ban.Ban, why string) {
+func (a *app) announceEnded(bans []ban.Ban, more int, why string) {
 	var real, held []ban.Ban
 	for _, b := range bans {
 		if b.Held {
@@ -161,20 +161,20 @@ func (a *app) announceEnded(bans []ban.Ban, why string) {
 			real = append(real, b)
 		}
 	}
-	a.each(held, a.would("dropped", "drop"), idUnbanned, func(b ban.Ban) string {
+	a.each(held, 0, a.would("dropped", "drop"), idUnbanned, func(b ban.Ban) string {
 		return fmt.Sprintf("%s, which was held back: %s", b.Prefix, why)
 	})
-	a.each(real, a.would("unbanned", "unban"), idUnbanned, func(b ban.Ban) string {
+	a.each(real, more, a.would("unbanned", "unban"), idUnbanned, func(b ban.Ban) string {
 		return fmt.Sprintf("%s: %s", b.Prefix, why)
 	})
 }
 
 // each gives every ban a line that begins with the verb, up to maxLines, and
-// then tells how many more there are.
-func (a *app) each(bans []ban.Ban, verb, id string, text func(ban.Ban) string) {
+// then tells how many more there are, those included that are not among them.
+func (a *app) each(bans []ban.Ban, more int, verb, id string, text func(ban.Ban) string) {
 	for i, b := range bans {
 		if i == maxLines {
-			a.log.notice(fmt.Sprintf("%s %d more", verb, len(bans)-maxLines), nil)
+			a.log.notice(fmt.Sprintf("%s %d more", verb, len(bans)+more-maxLines), nil)
 			return
 		}
 		a.log.notice(verb+" "+text(b), fields(b, id))
@@ -203,7 +203,7 @@ func fields(b ban.Ban, id string) map[string]string {
 // kernel has not, is no failure of the run, and only worth a line where it is
 // about one of the prefixes: it will be the same in every run to come.
 func (a *app) announceSettled(s pass.Settled, about []netip.Prefix) error {
-	a.announceEnded(s.Expired, "its time is over")
+	a.announceEnded(s.Expired, s.More, "its time is over")
 	if len(s.Added)+s.Deleted > 0 && !a.dryRun {
 		a.log.info("%d routes added, %d deleted", len(s.Added), s.Deleted)
 	}

@@ -51,8 +51,8 @@ func (a *app) block() error {
 			return err // what a mistyped name leads to must not reach the routes
 		}
 		read.Bans = append(confirmed, read.Bans...)
-		a.announceEnded(read.Expired, "its time is over")
-		spared, errAnnounce := a.announceBans(p.Store, read.Bans, k.never)
+		a.announceEnded(read.Expired, read.MoreExpired, "its time is over")
+		spared, errAnnounce := a.announceBans(p.Store, read.Bans, read.MoreBans, k.never)
 		a.announceHeld(read)
 		looked := err == nil || read.Entries > 0
 		if looked && (a.dryRun || k.last.UID == 0 && !a.input.given()) {
@@ -60,7 +60,7 @@ func (a *app) block() error {
 		}
 		err = errors.Join(err, errAnnounce)
 		var fresh []netip.Prefix
-		for _, b := range read.Bans {
+		for _, b := range read.Bans[:min(len(read.Bans), maxFresh)] {
 			fresh = append(fresh, b.Prefix)
 		}
 		return errors.Join(err, a.settle(p, k, fresh...))
@@ -78,6 +78,9 @@ func (a *app) confirmHeld(p pass.Pass) ([]ban.Ban, error) {
 	}
 	return confirmed, err
 }
+
+// maxFresh bounds the new bans whose routes that could not be made are told.
+const maxFresh = 1000
 
 // withKernel runs what changes the state and then the routes: under the lock,
 // with the configuration and the machine at hand.
@@ -170,7 +173,7 @@ func (a *app) admit(p pass.Pass, k *kernel) error {
 		return nil
 	}
 	ended, err := p.Admit(k.peers)
-	a.announceEnded(ended, "an SSH session of it is authenticated")
+	a.announceEnded(ended, 0, "an SSH session of it is authenticated")
 	return err
 }
 

@@ -69,12 +69,21 @@ func tidy(p pass.Pass) error {
 		}
 		return p.Policy.Due(c)
 	}
-	return p.Store.Update(func(tx *store.Tx) error {
-		now, err := p.Horizon(tx)
+	for more := true; more; {
+		err := p.Store.Update(func(tx *store.Tx) error {
+			now, err := p.Horizon(tx)
+			if err == nil {
+				_, more, err = tx.Forget(now, due)
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Forget(now, due); err != nil {
+	}
+	return p.Store.Update(func(tx *store.Tx) error {
+		now, err := p.Horizon(tx)
+		if err != nil {
 			return err
 		}
 		old := now.Add(-min(p.Policy.Forget, maxAge))

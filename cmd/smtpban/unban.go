@@ -44,7 +44,7 @@ func (a *app) unban(args []string) error {
 		if err != nil {
 			return err
 		}
-		a.announceEnded(ended, "by hand, with its tally")
+		a.announceEnded(ended, 0, "by hand, with its tally")
 		switch {
 		case len(ended) > 0:
 		case len(args) == 0:

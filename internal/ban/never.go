@@ -3,6 +3,7 @@ package ban
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -186,25 +187,40 @@ func ComparePrefix(a, b netip.Prefix) int {
 }
 
 // Reconcile returns the changes that lead from what is blocked to what should
-// be, additions first.
-func Reconcile(want, have []netip.Prefix) []Change {
-	wanted := make(map[netip.Prefix]bool, len(want))
-	for _, p := range want {
-		wanted[p] = true
+// be, additions first, both in order of the prefix.
+func Reconcile(want, have []netip.Prefix) (changes []Change) {
+	want, have = inOrder(want), inOrder(have)
+	for p := range missing(want, have) {
+		changes = append(changes, Change{Prefix: p})
 	}
-	var stale []Change
-	for _, p := range have {
-		if !wanted[p] {
-			stale = append(stale, Change{Prefix: p, Delete: true})
+	for p := range missing(have, want) {
+		changes = append(changes, Change{Prefix: p, Delete: true})
+	}
+	return changes
+}
+
+// inOrder returns the prefixes in order. There may be many, and mostly they are
+// in order already.
+func inOrder(prefixes []netip.Prefix) []netip.Prefix {
+	if slices.IsSortedFunc(prefixes, ComparePrefix) {
+		return prefixes
+	}
+	return slices.SortedFunc(slices.Values(prefixes), ComparePrefix)
+}
+
+// missing yields each of the prefixes that is not among the others. Both are in
+// order.
+func missing(prefixes, others []netip.Prefix) iter.Seq[netip.Prefix] {
+	return func(yield func(netip.Prefix) bool) {
+		var last netip.Prefix
+		for _, p := range prefixes {
+			for len(others) > 0 && ComparePrefix(others[0], p) < 0 {
+				others = others[1:]
+			}
+			if p != last && (len(others) == 0 || others[0] != p) && !yield(p) {
+				return
+			}
+			last = p
 		}
-		delete(wanted, p)
 	}
-	changes := make([]Change, 0, len(wanted)+len(stale))
-	for _, p := range want {
-		if wanted[p] {
-			changes = append(changes, Change{Prefix: p})
-			delete(wanted, p)
-		}
-	}
-	return append(changes, stale...)
 }

@@ -31,7 +31,7 @@ func (p Pass) Adopt(tx *store.Tx, routes []netip.Prefix, asOf time.Time) (adopte
 	if err != nil {
 		return 0, err
 	}
-	if _, err := p.endExpired(tx); err != nil { // they cover nothing
+	if _, err := p.endExpired(tx, netip.Prefix{}); err != nil { // they cover nothing
 		return 0, err
 	}
 	covered, err := coverage(tx)

@@ -168,7 +168,7 @@ func TestAncestorMistake4OldLinesDoNotBanAgain(t *testing.T) {
 	m.wake(epoch.Add(week))
 	read := m.readMaillog(epoch.Add(week), maillog)
 	check(t, []int{1, 1, 0}, []int{read.Entries, read.Events, len(read.Bans)})
-	check(t, []string{"203.0.113.9/32"}, banned(read.Expired))
+	check(t, []string{"203.0.113.9/32"}, banned(m.settle(epoch.Add(week), ban.NeverBan{}, nil).Expired))
 	check(t, []ban.Ban(nil), m.state().Bans)
 }
 

@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"net/netip"
 	"time"
 
 	"smtpban/internal/journal"
@@ -11,14 +12,18 @@ import (
 type batch struct {
 	entries  int
 	findings []postfix.Finding
+	clients  map[netip.Prefix]bool // whose state it may change
 	shapes   Shapes
 	gaps     []*journal.Gap // dated ones
 	begin    time.Time
 }
 
-func newBatch() *batch { return &batch{shapes: Shapes{}, begin: time.Now()} }
+func newBatch() *batch {
+	return &batch{clients: map[netip.Prefix]bool{}, shapes: Shapes{}, begin: time.Now()}
+}
 
 // full reports whether it is time to commit.
 func (b *batch) full() bool {
-	return b.entries == batchEntries || b.entries%1000 == 0 && time.Since(b.begin) > batchTime
+	return b.entries == batchEntries || len(b.clients) >= batchClients ||
+		b.entries%1000 == 0 && time.Since(b.begin) > batchTime
 }

@@ -174,7 +174,7 @@ func (p Pass) accused(tx *store.Tx, a netip.Addr) (bool, error) {
 }
 
 func (p Pass) endOverlapping(tx *store.Tx, prefixes []netip.Prefix, may func(ban.Ban) bool) (ended []ban.Ban, err error) {
-	for b, err := range p.bans(tx) {
+	for b, err := range p.bans(tx, netip.Prefix{}) {
 		if err != nil {
 			return nil, err
 		}

@@ -18,7 +18,7 @@ type ledger struct {
 	pardons []store.Pardon
 	clients map[netip.Prefix]*ban.Client
 	bans    map[netip.Prefix]*sentence
-	expired []ban.Ban // retired, of earlier batches
+	expired []ban.Ban // of earlier batches
 	seen    seen
 	watch   *watch // nil if no ban is to be held back
 
@@ -188,7 +188,16 @@ func (l *ledger) retire(prefix netip.Prefix) error {
 	if err != nil || s == nil {
 		return err
 	}
-	if !s.isNew && s.Origin != ban.OriginAdopted { // that one's own ban takes its place
+	if s.Origin == ban.OriginAdopted { // this one's own takes its place
+		return endTimely(l.tx, s.Ban)
+	}
+	return l.end(s)
+}
+
+// end moves a ban that is over to the history. One made in this batch was never
+// in force, and nobody is told.
+func (l *ledger) end(s *sentence) error {
+	if !s.isNew {
 		l.expired = append(l.expired, s.Ban)
 	}
 	return endTimely(l.tx, s.Ban)
@@ -229,22 +238,20 @@ func (l *ledger) write(horizon time.Time) (bans, held []ban.Ban, err error) {
 		}
 		switch {
 		case !s.Active(horizon):
+			err = l.end(s)
 		case s.newlyHeld:
 			held = append(held, s.Ban)
 		case s.isNew && !s.Held:
 			bans = append(bans, s.Ban)
+		}
+		if err != nil {
+			return nil, nil, err
 		}
 	}
 	if l.watch == nil {
 		return bans, held, nil
 	}
 	return bans, held, l.watch.write(l.tx)
-}
-
-// isNew reports whether the latest ban on the prefix was made in this batch.
-func (l *ledger) isNew(prefix netip.Prefix) bool {
-	s, ok := l.bans[prefix]
-	return ok && s.isNew
 }
 
 // seen counts, hour by hour, what the log told of.

@@ -247,7 +247,7 @@ func (p Pass) Confirm() (confirmed []ban.Ban, err error) {
 		if err != nil {
 			return err
 		}
-		for b, err := range p.bans(tx) {
+		for b, err := range p.bans(tx, netip.Prefix{}) {
 			if err != nil {
 				return err
 			}

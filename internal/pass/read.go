@@ -17,11 +17,18 @@ import (
 )
 
 // A batch is committed after so many entries or so much time, so that a run
-// over a huge journal that is cut short has not worked in vain.
+// over a huge journal that is cut short has not worked in vain; and after so many
+// clients, since each may change several pages of the state, which are held in
+// memory until the commit.
 const (
 	batchEntries = 50_000
 	batchTime    = 2 * time.Second
+	batchClients = 500
 )
+
+// maxTold is how many bans a run can tell of one by one. Beyond them it counts:
+// memory must not depend on how many attack.
+const maxTold = 10_000
 
 // maxAhead is how far ahead of now an entry's time may lie, or of the last commit
 // where the clock is behind it. One further ahead was written under a clock gone
@@ -36,8 +43,10 @@ type Read struct {
 	Bans    []ban.Ban      // new ones that are still in force
 	Held    []ban.Ban      // those held back from now on, new or not
 	Cause   Cause          // of that, if it is new, otherwise zero
-	Expired []ban.Ban      // earlier ones whose time is over
+	Expired []ban.Ban      // earlier ones whose time is over, of clients that failed again
 	Gaps    []*journal.Gap // not known before
+
+	MoreBans, MoreExpired int // beyond the first ten thousand of each
 }
 
 // Pass is one run. The caller holds the store's lock.
@@ -122,6 +131,7 @@ func (r *reading) entry(e journal.Entry) (err error) {
 	}
 	if r.Policy.Weight(found.Event.Class, found.Event.Service) > 0 {
 		r.total.Events += found.Times
+		r.batch.clients[r.Policy.Client(found.Event.Address)] = true
 	}
 	r.batch.findings = append(r.batch.findings, found)
 	return nil
@@ -160,22 +170,15 @@ func (r *reading) commit() error {
 		if bans, held, err = l.write(horizon); err != nil {
 			return err
 		}
-		if err := errors.Join(putPositions(tx, positions), r.putRest(tx, b)); err != nil {
-			return err
-		}
-		if expired, err = r.endExpired(tx); err != nil {
-			return err
-		}
-		expired = slices.DeleteFunc(expired, func(b ban.Ban) bool { return l.isNew(b.Prefix) })
-		expired = append(expired, l.expired...)
-		return r.stamp(tx)
+		expired = l.expired
+		return errors.Join(putPositions(tx, positions), r.putRest(tx, b), r.stamp(tx))
 	})
 	if err != nil {
 		return err
 	}
-	r.total.Bans = append(r.total.Bans, bans...)
+	r.total.MoreBans += keepSome(&r.total.Bans, bans)
 	r.total.hold(held, l.watch)
-	r.total.Expired = append(r.total.Expired, expired...)
+	r.total.MoreExpired += keepSome(&r.total.Expired, expired)
 	r.total.Gaps = append(r.total.Gaps, b.gaps...)
 	return nil
 }
@@ -198,6 +201,14 @@ func (r *Read) hold(held []ban.Ban, w *watch) {
 		back[b.Prefix] = true
 	}
 	r.Bans = slices.DeleteFunc(r.Bans, func(b ban.Ban) bool { return back[b.Prefix] })
+}
+
+// keepSome appends bans up to maxTold of them, and returns how many there are
+// beyond.
+func keepSome(kept *[]ban.Ban, bans []ban.Ban) (more int) {
+	room := min(maxTold-len(*kept), len(bans))
+	*kept = append(*kept, bans[:room]...)
+	return len(bans) - room
 }
 
 // putRest stores what concerns no client that is known.

@@ -255,15 +255,14 @@ func TestMove(t *testing.T) {
 	check(t, state{}, m.state())
 }
 
-func TestReadTellsOfBansThatAreOverUnlessTheyAreOfThePast(t *testing.T) {
+func TestBansThatAreOverAreToldUnlessTheyAreOfThePast(t *testing.T) {
 	m := newMachine(t)
 	log := failures("203.0.113.9", 0, 0, 0, 0, 0)
 	m.read(at(1), log)
 	log = append(log, failures("198.51.100.7", 2, 2, 2, 2, 2)...) // over before it is read
 	log = append(log, failures("203.0.113.200", 30)...)
 	m.wake(at(30))
-	read := m.read(at(30), log)
-	check(t, []string{"203.0.113.9/32"}, banned(read.Expired))
-	check(t, []ban.Ban(nil), read.Bans)
+	check(t, []ban.Ban(nil), m.read(at(30), log).Bans)
+	check(t, []string{"203.0.113.9/32"}, banned(m.settle(at(30), ban.NeverBan{}, nil).Expired))
 	check(t, []string{"203.0.113.9/32", "198.51.100.7/32"}, []string{m.state().Ended[0].Prefix.String(), m.state().Ended[1].Prefix.String()})
 }

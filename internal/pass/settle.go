@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/netip"
 	"slices"
+	"time"
 
 	"smtpban/internal/ban"
 	"smtpban/internal/store"
@@ -15,6 +16,7 @@ import (
 // Settled is what drawing the routes after the state changed.
 type Settled struct {
 	Expired []ban.Ban      // bans whose time was over
+	More    int            // of these, beyond the first ten thousand
 	Added   []netip.Prefix // that got a route
 	Blocked []netip.Prefix // that have one, as far as the enforcer tells
 	Deleted int            // routes
@@ -42,7 +44,7 @@ func (p Pass) Settle(never ban.NeverBan, enforcer ban.Enforcer, keep bool) (Sett
 	}
 	settled.Surplus = choice.Surplus()
 	if over && !keep {
-		settled.Expired, err = p.end()
+		settled.Expired, settled.More, err = p.end()
 	}
 	if enforcer == nil {
 		return settled, err
@@ -64,36 +66,52 @@ func Clear(enforcer ban.Enforcer) (Settled, error) {
 // noteEnforced remembers since when bans have their routes. One of which only
 // single offenders are blocked is left out: the others may go on.
 func (p Pass) noteEnforced(added []netip.Prefix) error {
-	if len(added) == 0 {
-		return nil
-	}
-	return p.Store.Update(func(tx *store.Tx) error {
-		for _, prefix := range added {
-			if _, ok, err := tx.Ban(prefix); err != nil {
-				return err
-			} else if !ok {
-				continue
-			}
-			if err := tx.PutEnforced(prefix, store.Enforced{Since: p.Now}); err != nil {
-				return err
-			}
-		}
-		return p.stamp(tx)
-	})
-}
-
-// end moves the bans whose time is over to the history.
-func (p Pass) end() (expired []ban.Ban, err error) {
-	err = p.Store.Update(func(tx *store.Tx) error {
-		if expired, err = p.endExpired(tx); err != nil {
+	for some := range slices.Chunk(added, chunk) {
+		if err := p.Store.Update(func(tx *store.Tx) error { return p.putEnforced(tx, some) }); err != nil {
 			return err
 		}
-		return p.stamp(tx)
-	})
-	if err != nil {
-		return nil, err
 	}
-	return expired, nil
+	return nil
+}
+
+func (p Pass) putEnforced(tx *store.Tx, added []netip.Prefix) error {
+	for _, prefix := range added {
+		if _, ok, err := tx.Ban(prefix); err != nil {
+			return err
+		} else if !ok {
+			continue
+		}
+		if err := tx.PutEnforced(prefix, store.Enforced{Since: p.Now}); err != nil {
+			return err
+		}
+	}
+	return p.stamp(tx)
+}
+
+// chunk is how many bans are changed in one transaction where nothing asks for
+// all of them together: it holds what it changes in memory.
+const chunk = 500
+
+// end moves the bans whose time is over to the history.
+func (p Pass) end() (expired []ban.Ban, more int, err error) {
+	var from netip.Prefix
+	for {
+		var some []ban.Ban
+		err := p.Store.Update(func(tx *store.Tx) (err error) {
+			if some, err = p.endExpired(tx, from); err != nil {
+				return err
+			}
+			return p.stamp(tx)
+		})
+		if err != nil {
+			return expired, more, err
+		}
+		more += keepSome(&expired, some)
+		if len(some) < chunk {
+			return expired, more, nil
+		}
+		from = slices.MaxFunc(some, func(a, b ban.Ban) int { return ban.ComparePrefix(a.Prefix, b.Prefix) }).Prefix
+	}
 }
 
 func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool) error {
@@ -132,7 +150,7 @@ func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool)
 func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, over bool, err error) {
 	want = ban.NewChoice(p.Limits)
 	err = p.Store.View(func(tx *store.Tx) error {
-		for b, err := range p.bans(tx) {
+		for b, err := range p.bans(tx, netip.Prefix{}) {
 			if err != nil {
 				return err
 			}
@@ -159,16 +177,16 @@ type judged struct {
 	over bool
 }
 
-// bans yields every ban, in order of its prefix. Those whose time is not over by
+// bans yields every ban, in order of its prefix and from one on. Those whose time is not over by
 // Horizon are in force, but for those held back.
-func (p Pass) bans(tx *store.Tx) iter.Seq2[judged, error] {
+func (p Pass) bans(tx *store.Tx, from netip.Prefix) iter.Seq2[judged, error] {
 	return func(yield func(judged, error) bool) {
 		horizon, err := p.Horizon(tx)
 		if err != nil {
 			yield(judged{}, err)
 			return
 		}
-		for b, err := range tx.Bans() {
+		for b, err := range tx.BansFrom(from) {
 			if !yield(judged{b, !b.Active(horizon)}, err) {
 				return
 			}
@@ -176,14 +194,19 @@ func (p Pass) bans(tx *store.Tx) iter.Seq2[judged, error] {
 	}
 }
 
-func (p Pass) endExpired(tx *store.Tx) ([]ban.Ban, error) {
+// endExpired ends the first of the bans from a prefix on whose time is over, up
+// to a chunk of them.
+func (p Pass) endExpired(tx *store.Tx, from netip.Prefix) ([]ban.Ban, error) {
 	var expired []ban.Ban
-	for b, err := range p.bans(tx) {
+	for b, err := range p.bans(tx, from) {
 		if err != nil {
 			return nil, err
 		}
 		if b.over {
 			expired = append(expired, b.Ban)
+		}
+		if len(expired) == chunk {
+			break
 		}
 	}
 	// The history is keyed by time, and bbolt likes its keys in order.
@@ -194,6 +217,9 @@ func (p Pass) endExpired(tx *store.Tx) ([]ban.Ban, error) {
 		if err := endTimely(tx, b); err != nil {
 			return nil, err
 		}
+	}
+	if len(expired) == chunk { // so that the history does not grow with their number
+		return expired, tx.PruneHistory(time.Time{})
 	}
 	return expired, nil
 }

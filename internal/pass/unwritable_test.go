@@ -244,8 +244,10 @@ func TestARunThatMeetsAFullDiskAnywhereLosesAndDoublesNothing(t *testing.T) {
 		seen[fmt.Sprintf("%d clients, %d bans, %d ended", len(stopped.Clients), len(stopped.Bans), len(stopped.Ended))] = true
 	}
 	check(t, map[string]bool{
-		"0 clients, 1000 bans, 0 ended": true, // nothing fitted
-		"0 clients, 0 bans, 1000 ended": true, // what was read did not fit, what is over did
+		"0 clients, 1000 bans, 0 ended":     true, // nothing fitted
+		"0 clients, 0 bans, 1000 ended":     true, // what was read did not fit, what is over did
+		"500 clients, 1500 bans, 0 ended":   true, // the other way round
+		"500 clients, 1000 bans, 500 ended": true, // nor did a part of what is over
 	}, seen)
 }
 

@@ -32,22 +32,12 @@ var (
 // os.ErrPermission.
 func (t *Table) Apply(changes []ban.Change) []error {
 	errs := make([]error, len(changes))
-	requests := make([]request, 0, len(changes))
-	asked := make([]int, 0, len(changes)) // index of each request's change
-	for i, c := range changes {
-		if errs[i] = check(c); errs[i] == nil {
-			requests = append(requests, t.request(c))
-			asked = append(asked, i)
-		}
-	}
 	var taken []int
-	for i, err := range t.socket.exchange(requests) {
-		i = asked[i]
-		if !changes[i].Delete && errors.Is(err, unix.EEXIST) {
-			taken = append(taken, i)
-			continue
+	for first := 0; first < len(changes); first += batchSize {
+		end := min(first+batchSize, len(changes))
+		for _, i := range t.apply(changes[first:end], errs[first:end]) {
+			taken = append(taken, first+i)
 		}
-		errs[i] = explain(changes[i], err)
 	}
 	t.explainTaken(changes, taken, errs)
 	for _, err := range errs {
@@ -56,6 +46,28 @@ func (t *Table) Apply(changes []ban.Change) []error {
 		}
 	}
 	return nil
+}
+
+// apply makes one batch of changes, sets errs, and returns the indexes of those
+// that found another route in their place.
+func (t *Table) apply(changes []ban.Change, errs []error) (taken []int) {
+	requests := make([]request, 0, len(changes))
+	asked := make([]int, 0, len(changes)) // index of each request's change
+	for i, c := range changes {
+		if errs[i] = check(c); errs[i] == nil {
+			requests = append(requests, t.request(c))
+			asked = append(asked, i)
+		}
+	}
+	for i, err := range t.socket.exchange(requests) {
+		i = asked[i]
+		if !changes[i].Delete && errors.Is(err, unix.EEXIST) {
+			taken = append(taken, i)
+			continue
+		}
+		errs[i] = explain(changes[i], err)
+	}
+	return taken
 }
 
 // check refuses what must never reach the kernel: whatever else goes wrong, a /8

@@ -66,13 +66,13 @@ func (t *Table) Close() { t.socket.close() }
 // List returns the prefixes that our routes block, in no particular order.
 // Without IPv6 in the kernel there are no IPv6 routes, which is no error.
 func (t *Table) List() ([]netip.Prefix, error) {
-	routes, err := t.routes(unix.RtMsg{Protocol: t.protocol, Type: unix.RTN_BLACKHOLE}, t.table, t.owns)
+	parse := func(data []byte) (netip.Prefix, bool, error) { // there may be many, so nothing else is kept
+		r, err := parseRoute(data)
+		return r.prefix, err == nil && t.owns(r), err
+	}
+	prefixes, err := dumpRoutes(t, unix.RtMsg{Protocol: t.protocol, Type: unix.RTN_BLACKHOLE}, t.table, parse)
 	if err != nil {
 		return nil, fmt.Errorf("listing our routes: %w", err)
-	}
-	prefixes := make([]netip.Prefix, len(routes))
-	for i, r := range routes {
-		prefixes[i] = r.prefix
 	}
 	return prefixes, nil
 }
@@ -98,7 +98,13 @@ func (t *Table) routes(filter unix.RtMsg, table uint32, keep func(route) bool) (
 		r, err := parseRoute(data)
 		return r, err == nil && keep(r), err
 	}
-	var all []route
+	return dumpRoutes(t, filter, table, parse)
+}
+
+// dumpRoutes returns what parse makes of the routes of both families that match
+// the filter.
+func dumpRoutes[T any](t *Table, filter unix.RtMsg, table uint32, parse func([]byte) (T, bool, error)) ([]T, error) {
+	all := []T{}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		filter.Family = family
 		body := appendHeader(nil, filter)

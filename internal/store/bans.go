@@ -26,7 +26,12 @@ func (t *Tx) Ban(prefix netip.Prefix) (b ban.Ban, ok bool, err error) {
 // Bans yields every ban, in order of its prefix. One whose time is over stays
 // until EndBan moves it to the history; not during the iteration, which would
 // then skip some.
-func (t *Tx) Bans() iter.Seq2[ban.Ban, error] { return decoded(t, bucketBans, decodeBan) }
+func (t *Tx) Bans() iter.Seq2[ban.Ban, error] { return t.BansFrom(netip.Prefix{}) }
+
+// BansFrom is Bans without those before a prefix.
+func (t *Tx) BansFrom(first netip.Prefix) iter.Seq2[ban.Ban, error] {
+	return decodedFrom(t, bucketBans, prefixKey(first), decodeBan)
+}
 
 // PutBan records a ban in place of an earlier one on the same prefix.
 func (t *Tx) PutBan(b ban.Ban) error {

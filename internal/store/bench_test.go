@@ -122,7 +122,7 @@ func BenchmarkAfter100kOfEach(b *testing.B) {
 		for b.Loop() {
 			now = now.Add(100 * time.Hour)
 			update(b, s, func(tx *Tx) error {
-				_, err := tx.Forget(now, func(c ban.Client) time.Time { return now.Add(c.LastHit.Sub(epoch) + time.Hour) })
+				_, _, err := tx.Forget(now, func(c ban.Client) time.Time { return now.Add(c.LastHit.Sub(epoch) + time.Hour) })
 				return err
 			})
 		}
@@ -130,7 +130,7 @@ func BenchmarkAfter100kOfEach(b *testing.B) {
 	b.Run("Forget with none due", func(b *testing.B) {
 		for b.Loop() {
 			update(b, s, func(tx *Tx) error {
-				_, err := tx.Forget(epoch, nil)
+				_, _, err := tx.Forget(epoch, nil)
 				return err
 			})
 		}

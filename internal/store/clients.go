@@ -60,34 +60,38 @@ func (t *Tx) putDue() error {
 	return nil
 }
 
+// maxForget is how many clients Forget looks at, so that what it changes finds
+// room in memory.
+const maxForget = 1000
+
 // Forget drops the clients of whom nothing matters any more at now, judged by
-// due, and returns how many.
-func (t *Tx) Forget(now time.Time, due func(ban.Client) time.Time) (int, error) {
+// due, and returns how many. There may be more of them to look at in another
+// transaction.
+func (t *Tx) Forget(now time.Time, due func(ban.Client) time.Time) (forgotten int, more bool, err error) {
 	b := t.bucket(bucketDue)
 	if b == nil {
-		return 0, nil
+		return 0, false, nil
 	}
 	var keys [][]byte
 	for k := range each(b) {
 		if len(k) <= 8 {
-			return 0, fmt.Errorf("key %x of a client due: %w", k, errDamaged)
+			return 0, false, fmt.Errorf("key %x of a client due: %w", k, errDamaged)
 		}
-		if int64(binary.BigEndian.Uint64(k)) > now.Unix()/3600 {
+		if more = len(keys) == maxForget; more || int64(binary.BigEndian.Uint64(k)) > now.Unix()/3600 {
 			break
 		}
 		keys = append(keys, bytes.Clone(k))
 	}
-	forgotten := 0
 	for _, k := range keys {
 		gone, err := t.forget(k, now, due)
 		if err != nil {
-			return forgotten, err
+			return forgotten, false, err
 		}
 		if gone {
 			forgotten++
 		}
 	}
-	return forgotten, nil
+	return forgotten, more, nil
 }
 
 func (t *Tx) forget(k []byte, now time.Time, due func(ban.Client) time.Time) (bool, error) {

@@ -66,7 +66,7 @@ func TestADamagedValueIsReportedWithItsOwner(t *testing.T) {
 }
 
 func forgetAll(tx *Tx) error {
-	_, err := tx.Forget(at(0), func(ban.Client) time.Time { return time.Time{} })
+	_, _, err := tx.Forget(at(0), func(ban.Client) time.Time { return time.Time{} })
 	return err
 }
 

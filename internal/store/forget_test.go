@@ -15,7 +15,7 @@ import (
 func forget(t *testing.T, s *Store, hours float64) (looked, left []netip.Prefix, n int) {
 	t.Helper()
 	update(t, s, func(tx *Tx) (err error) {
-		n, err = tx.Forget(at(hours), func(c ban.Client) time.Time {
+		n, _, err = tx.Forget(at(hours), func(c ban.Client) time.Time {
 			looked = append(looked, c.Prefix)
 			return c.Until
 		})
@@ -125,5 +125,58 @@ func TestPruneHistoryKeepsTheNewestOfTooMany(t *testing.T) {
 		if diff := cmp.Diff(want, load(t, s).History, exact); diff != "" {
 			t.Fatal(diff)
 		}
+	}
+}
+
+func TestForgetLooksAtSoManyClientsAndSaysThatThereAreMore(t *testing.T) {
+	s := newStore(t)
+	update(t, s, func(tx *Tx) error {
+		for i := range maxForget + 10 {
+			if err := tx.PutClient(ban.Client{Prefix: nth(i), Until: at(1)}, at(1)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, want := range []struct {
+		n    int
+		more bool
+	}{{maxForget, true}, {10, false}, {0, false}} {
+		update(t, s, func(tx *Tx) error {
+			n, more, err := tx.Forget(at(5), func(c ban.Client) time.Time { return c.Until })
+			if n != want.n || more != want.more {
+				t.Errorf("%d forgotten, more: %v; want %+v", n, more, want)
+			}
+			return err
+		})
+	}
+}
+
+func TestBansFromLeavesOutThoseBefore(t *testing.T) {
+	s := newStore(t)
+	var want []netip.Prefix
+	update(t, s, func(tx *Tx) error {
+		for i := range 5 {
+			if i >= 2 {
+				want = append(want, nth(i))
+			}
+			if err := tx.PutBan(ban.Ban{Prefix: nth(i), Until: at(1)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	var got []netip.Prefix
+	err := s.View(func(tx *Tx) error {
+		for b, err := range tx.BansFrom(nth(2)) {
+			if err != nil {
+				return err
+			}
+			got = append(got, b.Prefix)
+		}
+		return nil
+	})
+	if diff := cmp.Diff(want, got, exact); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }

@@ -374,7 +374,7 @@ func TestUpdateThatChangesNothingWritesNothing(t *testing.T) {
 		if _, err := tx.Client(netip.MustParsePrefix("192.0.2.9/32")); err != nil {
 			return err
 		}
-		_, err := tx.Forget(at(-1000), func(ban.Client) time.Time { return at(0) })
+		_, _, err := tx.Forget(at(-1000), func(ban.Client) time.Time { return at(0) })
 		return errors.Join(err, tx.PruneHistory(at(-1000)), tx.PrunePardons(at(-1000)))
 	})
 	after, err := os.ReadFile(path)

@@ -215,10 +215,13 @@ func (t *Tx) PutSession(s Session) error {
 
 // each yields the pairs of a bucket in order of their keys. They are valid
 // until the bucket is written to.
-func each(b *bolt.Bucket) iter.Seq2[[]byte, []byte] {
+func each(b *bolt.Bucket) iter.Seq2[[]byte, []byte] { return eachFrom(b, nil) }
+
+// eachFrom is each without the keys before a first one.
+func eachFrom(b *bolt.Bucket, first []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(k, v []byte) bool) {
 		c := b.Cursor()
-		for k, v := c.First(); k != nil; k, v = c.Next() {
+		for k, v := c.Seek(first); k != nil; k, v = c.Next() {
 			if !yield(k, v) {
 				return
 			}
@@ -229,12 +232,17 @@ func each(b *bolt.Bucket) iter.Seq2[[]byte, []byte] {
 // decoded yields what decode makes of each pair of a bucket, in order of the
 // keys and up to the first failure.
 func decoded[T any](t *Tx, bucket []byte, decode func(key, value []byte) (T, error)) iter.Seq2[T, error] {
+	return decodedFrom(t, bucket, nil, decode)
+}
+
+// decodedFrom is decoded without the keys before a first one.
+func decodedFrom[T any](t *Tx, bucket, first []byte, decode func(key, value []byte) (T, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		b := t.bucket(bucket)
 		if b == nil {
 			return
 		}
-		for k, v := range each(b) {
+		for k, v := range eachFrom(b, first) {
 			x, err := decode(k, v)
 			if !yield(x, err) || err != nil {
 				return
