@@ -40,7 +40,7 @@ func TestTortureAddresses(t *testing.T) {
 			for _, verb := range []string{"block", "expire", "restore", "report"} {
 				verbs = append(verbs, fmt.Sprintf("%s %.0f MiB and %.0f s", verb, y.Worst[verb+" MiB"], y.Worst[verb+" s"]))
 			}
-			return fmt.Sprintf("%d addresses, %d runs, %d bans; at most %.0f IPv4 and %.0f IPv6 routes; at most %s",
+			return fmt.Sprintf("%d addresses, %d runs, %d bans; at most %.0f IPv4 and %.0f IPv6 routes, %s of CPU",
 				y.Counts["addresses"], y.Counts["runs"], y.Counts["bans"], y.Worst["IPv4"], y.Worst["IPv6"], strings.Join(verbs, ", "))
 		},
 	}, func(r *torture.Round) error {
@@ -176,7 +176,8 @@ func floodSession(text *bytes.Buffer, clock time.Time, r *rand.Rand, address net
 	return clock
 }
 
-// run runs a command and looks at what it needs.
+// run runs a command and looks at what it needs. Its time is that of the CPU: what
+// else the machine does must not decide.
 func (f *flood) run(now time.Time, input *bytes.Buffer, args ...string) error {
 	r := f.command(now, append(args, "--state", f.state(), "-q")...)
 	if input != nil {
@@ -191,12 +192,13 @@ func (f *flood) run(now time.Time, input *bytes.Buffer, args ...string) error {
 	}
 	f.Count("runs", 1)
 	f.Worst(args[0]+" MiB", use.memory)
-	f.Worst(args[0]+" s", use.wall.Seconds())
+	f.Worst(args[0]+" s", use.cpu.Seconds())
+	f.Worst(args[0]+" s of wall clock", use.wall.Seconds())
 	if use.memory > mostMemory && args[0] != "report" {
 		return fmt.Errorf("%v: %.1f MiB of anonymous memory", args, use.memory)
 	}
-	if use.wall > mostTime {
-		return fmt.Errorf("%v: took %v", args, use.wall)
+	if use.cpu > mostTime {
+		return fmt.Errorf("%v: took %v", args, use.cpu)
 	}
 	return nil
 }
