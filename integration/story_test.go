@@ -80,6 +80,7 @@ func tell(t *testing.T, suite string) {
 		{"a mail program that tries every mechanism has failed once", s.mailProgram},
 		{"an outage of the authentication bans those who never logged in, and nobody else", s.outage},
 		{"what journald suppresses is in the report", s.suppressed},
+		{"whoever takes the routes away, the next run puts them back", s.routesTaken},
 		{"nothing failed meanwhile", s.healthy},
 		{"an upgrade keeps the timers going and every route in place", s.upgraded},
 		{"a state of a newer version is refused and stays as it is", s.downgraded},
