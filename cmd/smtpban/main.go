@@ -21,7 +21,7 @@ func main() { os.Exit(run()) }
 
 // memoryGoal is from where on memory is worth more than time: what is no longer
 // used is then collected more often. A usual run needs a tenth of it.
-const memoryGoal = 40 << 20
+const memoryGoal = 32 << 20
 
 // run is main without the exit, so that deferred calls are made.
 func run() int {

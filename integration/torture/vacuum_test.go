@@ -214,7 +214,7 @@ func (a *attic) checkRun() (done bool, err error) {
 	}
 	switch said := r.output.String(); {
 	case r.status() == 0, r.status() == 1 && !strings.Contains(said, "reading the journal"): // a gap
-	case r.status() == 1 && strings.Contains(said, syscall.EBADMSG.Error()), strings.Contains(said, "unexpected fault address"):
+	case r.status() == 1 && strings.Contains(said, syscall.EBADMSG.Error()), strings.Contains(said, "SIGBUS"):
 		a.Count("failed", 1)
 		return false, nil
 	default:

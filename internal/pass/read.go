@@ -23,7 +23,7 @@ import (
 const (
 	batchEntries = 50_000
 	batchTime    = 2 * time.Second
-	batchClients = 500
+	batchClients = 250
 )
 
 // maxTold is how many bans a run can tell of one by one. Beyond them it counts:
