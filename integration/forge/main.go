@@ -8,22 +8,27 @@ import (
 	"net"
 	"os"
 	"os/user"
+	"strconv"
 	"strings"
 	"time"
 )
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: forge native|syslog MESSAGE")
+	times := 1
+	if len(os.Args) == 4 {
+		times, _ = strconv.Atoi(os.Args[3])
+	}
+	if len(os.Args) < 3 || len(os.Args) > 4 || times < 1 {
+		fmt.Fprintln(os.Stderr, "usage: forge native|syslog MESSAGE [TIMES]")
 		os.Exit(2)
 	}
-	if err := forge(os.Args[1], os.Args[2]); err != nil {
+	if err := forge(os.Args[1], os.Args[2], times); err != nil {
 		fmt.Fprintln(os.Stderr, "forge:", err)
 		os.Exit(1)
 	}
 }
 
-func forge(means, message string) error {
+func forge(means, message string, times int) error {
 	postfix, err := user.Lookup("postfix")
 	if err != nil {
 		return err
@@ -32,16 +37,21 @@ func forge(means, message string) error {
 	if err := os.WriteFile("/proc/self/comm", []byte("smtpd"), 0); err != nil {
 		return err
 	}
-	switch means {
-	case "native":
-		err = send("/run/systemd/journal/socket", native(message, postfix.Uid))
-	case "syslog":
-		err = send("/dev/log", fmt.Sprintf("<20>postfix/smtpd[%d]: %s", os.Getpid(), message))
-	default:
-		err = fmt.Errorf("unknown means %q", means)
+	for range times {
+		switch means {
+		case "native":
+			err = send("/run/systemd/journal/socket", native(message, postfix.Uid))
+		case "syslog":
+			err = send("/dev/log", fmt.Sprintf("<20>postfix/smtpd[%d]: %s", os.Getpid(), message))
+		default:
+			err = fmt.Errorf("unknown means %q", means)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	time.Sleep(100 * time.Millisecond) // journald looks at the living process
-	return err
+	return nil
 }
 
 // native is a datagram in the journal's own protocol that claims to be Postfix
