@@ -18,11 +18,11 @@ import (
 // that is not known: it vouches for the clock as a commit does. Adopt returns how
 // many it adopted.
 func (p Pass) Adopt(tx *store.Tx, routes []netip.Prefix, asOf time.Time) (adopted int, err error) {
-	last, err := tx.LastCommit()
+	commit, err := tx.LastCommit()
 	if err != nil {
 		return 0, err
 	}
-	if asOf.After(last) {
+	if asOf.After(commit) {
 		if err := tx.PutLastCommit(asOf); err != nil {
 			return 0, err
 		}
@@ -31,8 +31,14 @@ func (p Pass) Adopt(tx *store.Tx, routes []netip.Prefix, asOf time.Time) (adopte
 	if err != nil {
 		return 0, err
 	}
-	if _, err := p.endExpired(tx, netip.Prefix{}); err != nil { // they cover nothing
-		return 0, err
+	for from, more := (netip.Prefix{}), true; more; { // those that are over cover nothing
+		expired, err := p.endExpired(tx, from)
+		if err != nil {
+			return 0, err
+		}
+		if more = len(expired) == chunk; more {
+			from = last(expired)
+		}
 	}
 	covered, err := coverage(tx)
 	if err != nil {

@@ -110,8 +110,13 @@ func (p Pass) end() (expired []ban.Ban, more int, err error) {
 		if len(some) < chunk {
 			return expired, more, nil
 		}
-		from = slices.MaxFunc(some, func(a, b ban.Ban) int { return ban.ComparePrefix(a.Prefix, b.Prefix) }).Prefix
+		from = last(some)
 	}
+}
+
+// last returns the prefix of the bans that is the last in order.
+func last(bans []ban.Ban) netip.Prefix {
+	return slices.MaxFunc(bans, func(a, b ban.Ban) int { return ban.ComparePrefix(a.Prefix, b.Prefix) }).Prefix
 }
 
 func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool) error {
