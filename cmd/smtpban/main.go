@@ -19,15 +19,20 @@ var version = "unknown"
 
 func main() { os.Exit(run()) }
 
-// memoryGoal is from where on memory is worth more than time: what is no longer
-// used is then collected more often. A usual run needs a tenth of it.
-const memoryGoal = 32 << 20
+// Memory is worth more than time: what is no longer used is collected when it is
+// half as much as what is, and more often from memoryGoal on. A usual run needs a
+// tenth of that.
+const (
+	gcPercent  = 50
+	memoryGoal = 44 << 20
+)
 
 // run is main without the exit, so that deferred calls are made.
 func run() int {
 	// Whoever reads what we print, such as head(1), may go away. That must not
 	// end a run between the state and the routes, nor leave a dry run's copy.
 	signal.Ignore(syscall.SIGPIPE)
+	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(memoryGoal)
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, log: newLogger(os.Stderr)}
 	err := newRootCommand(a).Execute()

@@ -106,12 +106,12 @@ func (a *app) gather(p pass.Pass, k *kernel) (r report.Report, err error) {
 	if err != nil {
 		return report.Report{}, err
 	}
-	blockers, err := k.blockers(report.Targets(r.Bans))
+	blockers, err := k.blockers(r.Targets())
 	if err != nil {
 		return report.Report{}, err
 	}
 	r.Enforce(blockers)
-	r.Surplus = report.Surplus(r.Bans, p.Limits)
+	r.Limit(p.Limits)
 	return r, nil
 }
 

@@ -195,7 +195,7 @@ func (f *flood) run(now time.Time, input *bytes.Buffer, args ...string) error {
 	f.Worst(args[0]+" s", use.cpu.Seconds())
 	f.Worst(args[0]+" s of wall clock", use.wall.Seconds())
 	if use.memory > mostMemory && args[0] != "report" {
-		return fmt.Errorf("%v: %.1f MiB of anonymous memory", args, use.memory)
+		return fmt.Errorf("%v: %.1f MiB of anonymous memory\n%s", args, use.memory, use.detail)
 	}
 	if use.cpu > mostTime {
 		return fmt.Errorf("%v: took %v", args, use.cpu)

@@ -13,6 +13,7 @@ type use struct {
 	wall   time.Duration
 	cpu    time.Duration
 	memory float64 // MiB of anonymous memory at its highest
+	detail string  // of the process at that moment
 }
 
 // measured runs the command, which must succeed, and returns what it needed. The
@@ -24,11 +25,12 @@ func (r *run) measured() (use, error) {
 		return use{}, err
 	}
 	ended := make(chan struct{})
-	highest := make(chan int64)
-	go func() { highest <- watchMemory(r.Process.Pid, ended) }()
+	watched := make(chan use)
+	go func() { watched <- watchMemory(r.Process.Pid, ended) }()
 	err := r.Wait()
 	close(ended)
-	u := use{wall: time.Since(begin), memory: float64(<-highest) / 1024}
+	u := <-watched
+	u.wall = time.Since(begin)
 	if err != nil {
 		return u, r.fail("did not succeed")
 	}
@@ -36,13 +38,13 @@ func (r *run) measured() (use, error) {
 	return u, nil
 }
 
-// watchMemory returns the highest RssAnon of a process, in KiB, see proc(5).
-func watchMemory(pid int, ended chan struct{}) (highest int64) {
+// watchMemory looks for the highest RssAnon of a process, see proc(5).
+func watchMemory(pid int, ended chan struct{}) (u use) {
 	file := fmt.Sprintf("/proc/%d/status", pid)
 	for {
 		select {
 		case <-ended:
-			return highest
+			return u
 		case <-time.After(time.Millisecond):
 		}
 		text, err := os.ReadFile(file)
@@ -50,9 +52,9 @@ func watchMemory(pid int, ended chan struct{}) (highest int64) {
 			continue // it has just ended
 		}
 		if _, rest, ok := bytes.Cut(text, []byte("\nRssAnon:")); ok {
-			size, err := strconv.ParseInt(string(bytes.Fields(rest)[0]), 10, 64)
-			if err == nil {
-				highest = max(highest, size)
+			kibibytes, err := strconv.ParseFloat(string(bytes.Fields(rest)[0]), 64)
+			if mebibytes := kibibytes / 1024; err == nil && mebibytes > u.memory {
+				u.memory, u.detail = mebibytes, string(text)
 			}
 		}
 	}

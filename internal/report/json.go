@@ -44,6 +44,9 @@ type jsonReport struct {
 	Clients []jsonClient `json:"clients"`
 	Bans    []jsonBan    `json:"bans"`
 
+	MoreClients int `json:"more_clients"` // beyond the first thousand of each
+	MoreBans    int `json:"more_bans"`
+
 	Surplus     int               `json:"surplus"` // prefixes without a route because there are too many
 	Ineffective []jsonIneffective `json:"ineffective"`
 
@@ -84,7 +87,8 @@ func WriteBansJSON(w io.Writer, bans []Ban) error { return WriteJSON(w, toJSON(b
 // WriteJSON writes the report as a JSON object.
 func (r Report) WriteJSON(w io.Writer) error {
 	out := jsonReport{
-		Since: Known(r.Since), Until: Stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans), Surplus: r.Surplus,
+		Since: Known(r.Since), Until: Stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans),
+		MoreClients: r.MoreClients, MoreBans: r.MoreBans, Surplus: r.Surplus,
 		Ineffective: []jsonIneffective{}, Seen: []jsonSeen{}, Gaps: []jsonGap{}, Unknown: unknownJSON(r.Unknown),
 	}
 	for _, x := range r.Ineffective {

@@ -100,6 +100,8 @@ const sampleJSON = `{
       "held": false
     }
   ],
+  "more_clients": 0,
+  "more_bans": 0,
   "surplus": 0,
   "ineffective": [
     {
@@ -189,6 +191,8 @@ func TestJSONListsAreNeverNull(t *testing.T) {
   "until": "2026-11-03T12:00:00.000000Z",
   "clients": [],
   "bans": [],
+  "more_clients": 0,
+  "more_bans": 0,
   "surplus": 0,
   "ineffective": [],
   "classes": [],

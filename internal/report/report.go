@@ -4,6 +4,7 @@ package report
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -63,7 +64,9 @@ type Report struct {
 	Since   time.Time // clients that attacked after it are named; zero for all
 	Until   time.Time
 	Clients []Client // those with most failures first
-	Bans    []Ban    // in force at Until, in order of the prefix
+	Bans    []Ban    // in force at Until, in order of the prefix; of too many those with most failures
+
+	MoreClients, MoreBans int // beyond the first thousand of each
 
 	Surplus int // prefixes that have no route because there are too many
 
@@ -74,7 +77,15 @@ type Report struct {
 	Seen    []Seen      // since the hour of Since, in the order of ban.Classes
 	Gaps    []store.Gap // noticed after Since, in that order
 	Unknown []store.Shape
+
+	held     map[netip.Prefix]bool // clients whose bans are held back
+	targets  ban.Limits            // how many prefixes all bans are to block
+	covering []Ban                 // those not in Bans that cover one of Clients or Ineffective
 }
+
+// maxNamed is how many clients and bans a report names. Nobody reads more, and
+// its memory must not depend on how many attack.
+const maxNamed = 1000
 
 // Seen says how often a class was seen.
 type Seen struct {
@@ -85,52 +96,49 @@ type Seen struct {
 // Bans returns the bans in force at now. Whether the kernel blocks them is for
 // Enforce to say.
 func Bans(tx *store.Tx, never ban.NeverBan, now time.Time) ([]Ban, error) {
-	var bans []Ban
-	for b, err := range tx.Bans() {
+	var all []Ban
+	for b, err := range bans(tx, never, now) {
 		if err != nil {
 			return nil, err
 		}
-		if !b.Active(now) {
-			continue
-		}
-		targets, err := tx.Targets(b, never)
-		if err != nil {
-			return nil, err
-		}
-		bans = append(bans, Ban{Ban: b, Targets: targets})
+		all = append(all, b)
 	}
-	return bans, nil
+	return all, nil
+}
+
+// bans yields what Bans returns.
+func bans(tx *store.Tx, never ban.NeverBan, now time.Time) iter.Seq2[Ban, error] {
+	return func(yield func(Ban, error) bool) {
+		for b, err := range tx.Bans() {
+			if err == nil && !b.Active(now) {
+				continue
+			}
+			var targets []netip.Prefix
+			if err == nil {
+				targets, err = tx.Targets(b, never)
+			}
+			if !yield(Ban{Ban: b, Targets: targets}, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // New returns the report on the time from since to now. It takes no client for
 // blocked before Enforce is called.
 func New(tx *store.Tx, never ban.NeverBan, since, now time.Time) (Report, error) {
-	bans, err := Bans(tx, never, now)
+	r := Report{Since: since, Until: now, held: map[netip.Prefix]bool{}}
+	lengths := map[int]bool{} // of the bans
+	if err := r.nameBans(tx, never, lengths); err != nil {
+		return Report{}, err
+	}
+	if err := r.nameClients(tx, never); err != nil {
+		return Report{}, err
+	}
+	err := r.cover(tx, never, lengths)
 	if err != nil {
 		return Report{}, err
 	}
-	r := Report{Since: since, Until: now, Bans: bans}
-	if r.Ineffective, err = ineffective(tx, bans, since); err != nil {
-		return Report{}, err
-	}
-	held := map[netip.Prefix]bool{}
-	for _, b := range bans {
-		held[b.Prefix] = b.Held
-	}
-	for c, err := range tx.Clients() {
-		if err != nil {
-			return Report{}, err
-		}
-		if c.Failures == 0 || !c.Last.After(since) && !now.Before(c.Until) && !held[c.Prefix] {
-			continue
-		}
-		state := Open
-		if protected(c, never) {
-			state = Protected
-		}
-		r.Clients = append(r.Clients, Client{c.Prefix, c.Failures, c.First, c.Last, state})
-	}
-	slices.SortStableFunc(r.Clients, func(a, b Client) int { return cmp.Compare(b.Failures, a.Failures) })
 	if r.Seen, err = seenSince(tx, since); err != nil {
 		return Report{}, err
 	}
@@ -141,20 +149,121 @@ func New(tx *store.Tx, never ban.NeverBan, since, now time.Time) (Report, error)
 	return r, err
 }
 
-// ineffective returns those of the bans whose clients failed after since although
-// the whole prefix was blocked.
-func ineffective(tx *store.Tx, bans []Ban, since time.Time) ([]Ineffective, error) {
-	var all []Ineffective
-	for _, b := range bans {
+// nameBans finds the bans, and the first of those whose clients failed after Since
+// although the whole prefix was blocked.
+func (r *Report) nameBans(tx *store.Tx, never ban.NeverBan, lengths map[int]bool) error {
+	named := top[Ban]{less: func(a, b Ban) int { return cmp.Compare(b.Failures, a.Failures) }}
+	for b, err := range bans(tx, never, r.Until) {
+		if err != nil {
+			return err
+		}
+		named.add(b)
+		lengths[b.Prefix.Bits()] = true
+		if b.Held {
+			r.held[b.Prefix] = true
+		}
+		for _, target := range b.Targets {
+			if target.Addr().Is4() {
+				r.targets.IPv4++
+			} else {
+				r.targets.IPv6++
+			}
+		}
 		x, err := tx.Enforced(b.Prefix)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if x.Late.After(since) && slices.Equal(b.Targets, []netip.Prefix{b.Prefix}) {
-			all = append(all, Ineffective{b.Prefix, x.Since, x.Late})
+		if x.Late.After(r.Since) && slices.Equal(b.Targets, []netip.Prefix{b.Prefix}) && len(r.Ineffective) < maxNamed {
+			r.Ineffective = append(r.Ineffective, Ineffective{b.Prefix, x.Since, x.Late})
 		}
 	}
-	return all, nil
+	r.Bans, r.MoreBans = named.take()
+	slices.SortFunc(r.Bans, func(a, b Ban) int { return ban.ComparePrefix(a.Prefix, b.Prefix) })
+	return nil
+}
+
+// nameClients finds the clients.
+func (r *Report) nameClients(tx *store.Tx, never ban.NeverBan) error {
+	named := top[Client]{less: func(a, b Client) int { return cmp.Compare(b.Failures, a.Failures) }}
+	for c, err := range tx.Clients() {
+		if err != nil {
+			return err
+		}
+		if c.Failures == 0 || !c.Last.After(r.Since) && !r.Until.Before(c.Until) && !r.held[c.Prefix] {
+			continue
+		}
+		state := Open
+		if protected(c, never) {
+			state = Protected
+		}
+		named.add(Client{c.Prefix, c.Failures, c.First, c.Last, state})
+	}
+	r.Clients, r.MoreClients = named.take()
+	return nil
+}
+
+// cover finds the bans that are not named, and cover somebody who is. lengths are
+// those of the bans' prefixes.
+func (r *Report) cover(tx *store.Tx, never ban.NeverBan, lengths map[int]bool) error {
+	known := map[netip.Prefix]bool{}
+	for _, b := range r.Bans {
+		known[b.Prefix] = true
+	}
+	var named []netip.Prefix
+	for _, c := range r.Clients {
+		named = append(named, c.Prefix)
+	}
+	for _, x := range r.Ineffective {
+		named = append(named, x.Prefix)
+	}
+	for _, p := range named {
+		for bits := range lengths {
+			wider, err := p.Addr().Prefix(bits)
+			if err != nil || bits > p.Bits() || known[wider] {
+				continue
+			}
+			known[wider] = true
+			b, ok, err := tx.Ban(wider)
+			if err != nil {
+				return err
+			}
+			if !ok || !b.Active(r.Until) {
+				continue
+			}
+			targets, err := tx.Targets(b, never)
+			if err != nil {
+				return err
+			}
+			r.covering = append(r.covering, Ban{Ban: b, Targets: targets})
+		}
+	}
+	return nil
+}
+
+// top keeps the first maxNamed of many, of equals those that came first.
+type top[T any] struct {
+	less  func(a, b T) int
+	kept  []T
+	count int
+}
+
+func (t *top[T]) add(x T) {
+	t.kept = append(t.kept, x)
+	t.count++
+	if len(t.kept) >= 4*maxNamed {
+		t.trim()
+	}
+}
+
+func (t *top[T]) trim() {
+	slices.SortStableFunc(t.kept, t.less)
+	t.kept = t.kept[:min(len(t.kept), maxNamed)]
+}
+
+// take returns what is kept, in order, and how many more there were.
+func (t *top[T]) take() (kept []T, more int) {
+	t.trim()
+	return t.kept, t.count - len(t.kept)
 }
 
 func gapsSince(tx *store.Tx, since time.Time) (gaps []store.Gap, err error) {
@@ -237,13 +346,20 @@ func Targets(bans []Ban) []netip.Prefix {
 	return targets
 }
 
-// Surplus returns how many of the prefixes to block are beyond the limits.
-func Surplus(bans []Ban, limits ban.Limits) int {
-	choice := ban.NewChoice(limits)
-	for _, target := range Targets(bans) {
-		choice.Add(ban.Wanted{Prefix: target})
+// Targets returns the prefixes of which Enforce is to know who blocks them.
+func (r *Report) Targets() []netip.Prefix {
+	return append(Targets(r.Bans), Targets(r.covering)...)
+}
+
+// Limit sets how many of the prefixes to block are beyond the limits.
+func (r *Report) Limit(limits ban.Limits) {
+	r.Surplus = 0
+	if limits.IPv4 > 0 {
+		r.Surplus += max(r.targets.IPv4-limits.IPv4, 0)
 	}
-	return choice.Surplus()
+	if limits.IPv6 > 0 {
+		r.Surplus += max(r.targets.IPv6-limits.IPv6, 0)
+	}
 }
 
 // Enforce records who blocks the targets.
@@ -268,9 +384,10 @@ func Enforce(bans []Ban, blockers map[netip.Prefix]Blocker) {
 // route is gone is open, not ineffective.
 func (r *Report) Enforce(blockers map[netip.Prefix]Blocker) {
 	Enforce(r.Bans, blockers)
+	Enforce(r.covering, blockers)
 	bans := map[netip.Prefix]Ban{}
 	lengths := map[int]bool{}
-	for _, b := range r.Bans {
+	for _, b := range slices.Concat(r.Bans, r.covering) {
 		bans[b.Prefix] = b
 		lengths[b.Prefix.Bits()] = true
 	}

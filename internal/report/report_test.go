@@ -18,6 +18,7 @@ import (
 var compare = cmp.Options{
 	cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}),
 	cmpopts.EquateEmpty(),
+	cmpopts.IgnoreUnexported(report.Report{}),
 }
 
 var noon = time.Date(2026, time.November, 3, 12, 0, 0, 0, time.UTC)

@@ -37,10 +37,16 @@ func (t Text) WriteReport(w io.Writer, r Report) error {
 	if err := t.Table(w, "offending clients", []string{"CLIENT", "FAILURES", "LATEST ATTEMPT", "STATE"}, rows); err != nil {
 		return err
 	}
+	if err := t.writeMore(w, r.MoreClients, "clients"); err != nil {
+		return err
+	}
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
 	if err := t.WriteBans(w, r.Bans); err != nil {
+		return err
+	}
+	if err := t.writeMore(w, r.MoreBans, "bans"); err != nil {
 		return err
 	}
 	if r.Surplus > 0 && t.Legend {
@@ -70,6 +76,15 @@ func (t Text) WriteReport(w io.Writer, r Report) error {
 		return err
 	}
 	return t.WriteUnknown(w, r.Unknown)
+}
+
+// writeMore says how many there are that are not listed.
+func (t Text) writeMore(w io.Writer, more int, what string) error {
+	if more == 0 || !t.Legend {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "There are %d more %s, with fewer failures or as many.\n", more, what)
+	return err
 }
 
 // causes says why a ban may have no effect.
