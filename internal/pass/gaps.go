@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"slices"
 	"strings"
 
 	"smtpban/internal/journal"
@@ -10,14 +11,15 @@ import (
 // settingDamage names what the state remembers of damaged places.
 const settingDamage = "damage"
 
-// commitDamage stores the undated gaps, unless the last run had the same ones. A
-// damaged file says the same at every run until it is gone.
+// commitDamage stores the undated gaps, but for those that the last run had, too.
+// A damaged file says the same at every run until it is gone.
 func (r *reading) commitDamage() error {
 	var reasons []string
 	for _, g := range r.damage {
 		reasons = append(reasons, g.Reason)
 	}
-	damage := strings.Join(reasons, "\n")
+	slices.Sort(reasons)
+	damage := strings.Join(slices.Compact(reasons), "\n")
 	var last []byte
 	err := r.Store.View(func(tx *store.Tx) (err error) {
 		last, err = tx.Setting(settingDamage)
@@ -26,8 +28,10 @@ func (r *reading) commitDamage() error {
 	if err != nil || string(last) == damage {
 		return err
 	}
+	known := strings.Split(string(last), "\n")
+	fresh := slices.DeleteFunc(slices.Clone(r.damage), func(g *journal.Gap) bool { return slices.Contains(known, g.Reason) })
 	err = r.Store.Update(func(tx *store.Tx) error {
-		if err := r.putGaps(tx, r.damage); err != nil {
+		if err := r.putGaps(tx, fresh); err != nil {
 			return err
 		}
 		return tx.PutSetting(settingDamage, []byte(damage))
@@ -35,7 +39,7 @@ func (r *reading) commitDamage() error {
 	if err != nil {
 		return err
 	}
-	r.total.Gaps = append(r.total.Gaps, r.damage...)
+	r.total.Gaps = append(r.total.Gaps, fresh...)
 	return nil
 }
 

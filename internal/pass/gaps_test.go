@@ -29,6 +29,7 @@ func (h holes) Close() error                          { return nil }
 func TestDamagedFileIsToldOnceUntilItChanges(t *testing.T) {
 	m := newMachine(t)
 	damaged := &journal.Gap{Reason: "system@1.journal is damaged"}
+	another := &journal.Gap{Reason: "system@2.journal is damaged"}
 	lost := &journal.Gap{From: at(0), Reason: "vacuumed"}
 	for i, run := range []struct {
 		found holes
@@ -37,6 +38,9 @@ func TestDamagedFileIsToldOnceUntilItChanges(t *testing.T) {
 		{holes{damaged}, []*journal.Gap{damaged}},
 		{holes{damaged}, nil},
 		{holes{damaged, lost}, []*journal.Gap{lost}},
+		{holes{another, damaged}, []*journal.Gap{another}},
+		{holes{damaged, another}, nil},
+		{holes{another}, nil},
 		{nil, nil},
 		{holes{damaged}, []*journal.Gap{damaged}},
 	} {

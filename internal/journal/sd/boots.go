@@ -5,7 +5,6 @@ package sd
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"time"
@@ -23,28 +22,22 @@ func (r *Reader) Boots() []journal.Boot { return slices.Clone(r.boots) }
 // millisecond, and nothing needs to be known about which boot is the newest,
 // which neither the clock nor the order of the files tells reliably.
 func (r *Reader) listBoots() ([]journal.Boot, error) {
-	ids, err := r.bootIDs()
+	boots, err := r.bootIDs()
 	if err != nil {
 		return nil, err
 	}
-	var boots []journal.Boot
+	if boots, err = r.addKnown(boots); err != nil {
+		return nil, err
+	}
 	heads := map[journal.Boot]time.Time{}
-	for _, id := range ids {
-		boot, err := journal.ParseBoot(id)
-		if err != nil {
-			return nil, err
-		}
-		boots = append(boots, boot)
+	for _, boot := range boots {
 		r.boot = boot
 		on, err := r.head()
 		if err != nil {
 			return nil, err
 		}
 		if on {
-			at, err := r.clocks()
-			if err != nil {
-				return nil, err
-			}
+			at, _ := r.clocks() // the zero time if it cannot be read
 			heads[boot] = at.Realtime
 		}
 	}
@@ -54,38 +47,81 @@ func (r *Reader) listBoots() ([]journal.Boot, error) {
 	return boots, nil
 }
 
+// addKnown adds the boots that were read before and are still there. Where damage
+// hides the id of a boot in one file, libsystemd may not tell it of the others.
+func (r *Reader) addKnown(boots []journal.Boot) ([]journal.Boot, error) {
+	for boot := range r.opts.From {
+		if boot == (journal.Boot{}) || slices.Contains(boots, boot) {
+			continue
+		}
+		if err := r.match(boot); err != nil {
+			return nil, err
+		}
+		if err := r.j.SeekHead(); err != nil {
+			return nil, err
+		}
+		on, err := r.next()
+		if err != nil {
+			return nil, err
+		}
+		if on {
+			boots = append(boots, boot)
+		}
+	}
+	return boots, nil
+}
+
 // bootIDs returns the boot ids in the journal. One damaged file fails the
 // question for all, so that then each file is asked by itself.
-func (r *Reader) bootIDs() ([]string, error) {
-	const field = "_BOOT_ID"
-	if ids, err := r.j.GetUniqueValues(field); err == nil {
-		return ids, nil
+func (r *Reader) bootIDs() ([]journal.Boot, error) {
+	if boots, err := bootIDs(r.j); err == nil && len(boots) > 0 {
+		return boots, nil
 	}
 	files, err := r.opts.find()
 	if err != nil {
 		return nil, err
 	}
-	var ids []string
+	var boots []journal.Boot
 	for _, file := range files {
 		j, err := sdjournal.NewJournalFromFiles(file)
 		if err != nil {
-			r.damaged(file, err)
+			r.damaged(file)
 			continue
 		}
-		found, err := j.GetUniqueValues(field)
+		found, err := bootIDs(j)
 		if err != nil {
-			r.damaged(file, err)
+			r.damaged(file)
 		}
-		ids = append(ids, found...)
+		boots = append(boots, found...)
 		j.Close()
 	}
-	slices.Sort(ids)
-	return slices.Compact(ids), nil
+	slices.SortFunc(boots, func(a, b journal.Boot) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(boots), nil
 }
 
-// damaged notes a file of which it is not known which boots it has entries of.
-func (r *Reader) damaged(file string, cause error) {
-	r.gaps = append(r.gaps, &journal.Gap{Reason: fmt.Sprintf("%s is damaged: %v (see journalctl --verify)", filepath.Base(file), cause)})
+// bootIDs returns those that can be read, and an error unless these are all.
+func bootIDs(j *sdjournal.Journal) (boots []journal.Boot, err error) {
+	ids, err := j.GetUniqueValues("_BOOT_ID")
+	for _, id := range ids {
+		boot, malformed := journal.ParseBoot(id)
+		if malformed != nil {
+			err = malformed
+			continue
+		}
+		boots = append(boots, boot)
+	}
+	return boots, err
+}
+
+// damaged notes a file that cannot be read, or not all of it. The reason is the
+// same however that was noticed, so that it is told once.
+func (r *Reader) damaged(file string) {
+	name := filepath.Base(file)
+	if r.told[name] {
+		return
+	}
+	r.told[name] = true
+	r.gaps = append(r.gaps, &journal.Gap{Reason: name + " is damaged: not all of it can be read (see journalctl --verify)"})
 }
 
 // checkLost notes a gap if boots had been read before and none of them is left.

@@ -22,11 +22,20 @@ func TestATruncatedFileCostsOnlyItsOwnEntries(t *testing.T) {
 	dir := t.TempDir()
 	journaltest.Write(t, file(dir, "a"), series(boot1, noon, 1, 3)...)
 	journaltest.Write(t, file(dir, "b"), series(boot1, noon, 4, 6)...)
-	for _, size := range []int64{0, 100, 5000} {
-		if err := os.Truncate(file(dir, "a"), size); err != nil {
+	for _, c := range []struct {
+		size int64
+		gaps []journal.Gap
+	}{
+		{5000, []journal.Gap{damagedGap("a")}},
+		{100, nil}, // like one that is just being made
+		{0, nil},
+	} {
+		if err := os.Truncate(file(dir, "a"), c.size); err != nil {
 			t.Fatal(err)
 		}
-		newStore(t, dir).expect("truncated", entries(series(boot1, noon, 4, 6)))
+		s := newStore(t, dir)
+		s.expect("truncated", entries(series(boot1, noon, 4, 6)), c.gaps...)
+		s.expectQuiet(c.gaps...)
 	}
 }
 
@@ -82,6 +91,48 @@ func TestAnEntryWithoutATagIsAGap(t *testing.T) {
 	s.expect("first run", entries(series(boot1, noon, 2, 3)),
 		journal.Gap{Boot: boot1, To: noon.Add(2 * time.Second), Reason: "unreadable entries: an entry of Postfix without SYSLOG_IDENTIFIER"})
 	s.expectQuiet()
+}
+
+// The clocks of a damaged entry may show anything. A position that goes back
+// would count entries twice once its cursor is lost.
+func TestADamagedEntryDoesNotMoveThePositionBack(t *testing.T) {
+	dir := t.TempDir()
+	journaltest.Write(t, file(dir, "a"), series(boot1, noon, 1, 3)...)
+	data, err := os.ReadFile(file(dir, "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd := at(boot1, noon, 4)
+	odd.Monotonic = 1
+	journaltest.WriteExport(t, file(dir, "a"), []byte(withoutMessage(odd)))
+	s := newStore(t, dir)
+	s.expect("first run", entries(series(boot1, noon, 1, 3)),
+		journal.Gap{Boot: boot1, From: noon.Add(3 * time.Second), Reason: "unreadable entries: an entry of smtpd or postscreen without MESSAGE"})
+	rewrite(t, file(dir, "a"), data)
+	s.expectQuiet()
+}
+
+// Pages that never reached the disk, and those of a file that is being vacuumed,
+// are zero.
+func TestAFieldWithZerosInItIsAGap(t *testing.T) {
+	for _, field := range []string{"SYSLOG_IDENTIFIER=", "MESSAGE="} {
+		dir := t.TempDir()
+		odd := at(boot1, noon, 2)
+		odd.Identifier = "postfix/submission/smtpd"
+		journaltest.Write(t, file(dir, "a"), at(boot1, noon, 1), odd, at(boot1, noon, 3))
+		data, err := os.ReadFile(file(dir, "a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		value := map[string]string{"SYSLOG_IDENTIFIER=": odd.Identifier, "MESSAGE=": odd.Message}[field]
+		offset := bytes.Index(data, []byte(field+value))
+		overwrite(t, file(dir, "a"), offset+len(field)+3, make([]byte, len(value)-3))
+		s := newStore(t, dir)
+		s.expect(field, entries(series(boot1, noon, 1, 1), series(boot1, noon, 3, 3)), journal.Gap{
+			Boot: boot1, From: noon.Add(1 * time.Second), To: noon.Add(3 * time.Second),
+			Reason: "unreadable entries: field " + strings.TrimSuffix(field, "=") + ": zeros in it"})
+		s.expectQuiet()
+	}
 }
 
 func TestUnreadableEntriesAreAGapAtAnyCut(t *testing.T) {

@@ -3,7 +3,7 @@
 package sd
 
 import (
-	"runtime"
+	"errors"
 	"strconv"
 
 	"smtpban/internal/journal"
@@ -12,16 +12,11 @@ import (
 // Lookup returns the messages of the entries at the places, as far as they are
 // still in the journal. Of opts the positions are not looked at.
 func Lookup(opts Options, places []journal.Place) (map[journal.Place][]string, error) {
-	if err := opts.checkReadable(); err != nil {
+	r, err := open(opts)
+	if err != nil {
 		return nil, err
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	r := &Reader{opts: opts}
-	if err := r.openJournal(); err != nil {
-		return nil, err
-	}
-	defer r.j.Close()
+	defer r.Close()
 	found := map[journal.Place][]string{}
 	for _, p := range places {
 		if _, known := found[p]; known {
@@ -59,6 +54,9 @@ func (r *Reader) lookup(p journal.Place) (messages []string, err error) {
 		if e.Place() == p {
 			messages = append(messages, e.Message)
 		}
+	}
+	if errors.Is(err, errStuck) {
+		return messages, r.reconnect()
 	}
 	return messages, err
 }

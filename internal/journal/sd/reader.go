@@ -33,13 +33,20 @@ const maxBad = 100
 // whoever stands at the end of the earlier one. Within a boot the monotonic
 // clock orders it, and a cursor finds its place.
 type Reader struct {
-	j     *sdjournal.Journal
-	opts  Options
-	boots []journal.Boot // the first to be read first
-	gaps  []*journal.Gap // known before the first entry is read
-	lost  bool           // no boot that was read before is left
+	j      *sdjournal.Journal
+	opts   Options
+	faults *faults
+	boots  []journal.Boot // the first to be read first
+	gaps   []*journal.Gap // known, not yielded yet
+	lost   bool           // no boot that was read before is left
+
+	files map[fileID]string // that the journal consists of
+	open  map[int]fileID    // those that j has open, by its descriptors
+	shut  map[fileID]bool   // those that it has not
+	told  map[string]bool   // names of the damaged ones
 
 	boot    journal.Boot      // the one being read
+	gap     *journal.Gap      // between what was read of it before and what there is now, yielded
 	counted bool              // j stands on an entry of it that counts as read
 	last    journal.Position  // the last entry yielded of it, without its cursor
 	hole    *journal.Gap      // unreadable entries since, not yielded yet
@@ -52,36 +59,59 @@ type Reader struct {
 // Open opens the journal. It fails with ErrNoJournal where there is none, and
 // with ErrPermission if not all of it may be read.
 func Open(opts Options) (*Reader, error) {
-	if err := opts.checkReadable(); err != nil {
+	r, err := open(opts)
+	if err != nil {
 		return nil, err
 	}
-	runtime.LockOSThread()
-	r := &Reader{opts: opts, ends: journal.Positions{}, done: journal.Positions{}}
-	if err := r.open(); err != nil {
-		if r.j != nil {
-			r.j.Close()
-		}
-		runtime.UnlockOSThread()
+	if err := r.survey(); err != nil {
+		r.Close()
 		return nil, err
 	}
 	return r, nil
 }
 
-func (r *Reader) open() (err error) {
-	if err := r.openJournal(); err != nil {
-		return err
+// open returns a reader that knows nothing yet of what there is to be read.
+func open(opts Options) (*Reader, error) {
+	files, err := opts.checkReadable()
+	if err != nil {
+		return nil, err
 	}
-	if r.boots, err = r.listBoots(); err != nil {
+	runtime.LockOSThread()
+	faults, err := watchFaults()
+	if err != nil {
+		runtime.UnlockOSThread()
+		return nil, err
+	}
+	r := &Reader{opts: opts, faults: faults, files: files, told: map[string]bool{}, ends: journal.Positions{}, done: journal.Positions{}}
+	if err := r.connect(); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// survey finds out which boots there are.
+func (r *Reader) survey() (err error) {
+	r.boots, err = r.listBoots()
+	for errors.Is(err, errStuck) {
+		if err := r.reconnect(); err != nil {
+			return err
+		}
+		r.boots, err = r.listBoots()
+	}
+	if err != nil {
 		return fmt.Errorf("listing the boots in the journal: %w", err)
 	}
 	if len(r.boots) == 0 {
 		return fmt.Errorf("%w: no entry in %s", ErrNoJournal, r.opts.place())
 	}
+	r.hole = nil // what was found on the way is found again where it matters
 	r.checkLost()
 	return nil
 }
 
-func (r *Reader) openJournal() (err error) {
+// connect opens the journal, under no match and nowhere in it.
+func (r *Reader) connect() (err error) {
 	switch {
 	case len(r.opts.Files) > 0:
 		r.j, err = sdjournal.NewJournalFromFiles(r.opts.Files...)
@@ -97,19 +127,23 @@ func (r *Reader) openJournal() (err error) {
 	if err != nil {
 		return fmt.Errorf("opening the journal: %w", err)
 	}
+	r.look()
 	return nil
 }
 
 // Close closes the journal and lets the goroutine change threads again. To
 // close it once more does nothing.
-func (r *Reader) Close() error {
-	if r.j == nil {
+func (r *Reader) Close() (err error) {
+	if r.faults == nil {
 		return nil
 	}
-	defer runtime.UnlockOSThread()
-	j := r.j
-	r.j = nil
-	return j.Close()
+	if r.j != nil {
+		err = r.j.Close()
+	}
+	r.faults.unwatch()
+	r.j, r.faults = nil, nil
+	runtime.UnlockOSThread()
+	return err
 }
 
 // Entries yields the entries that smtpd and postscreen wrote under the trusted
@@ -117,13 +151,14 @@ func (r *Reader) Close() error {
 // dropped some of Postfix's.
 func (r *Reader) Entries() iter.Seq2[journal.Entry, error] {
 	return func(yield func(journal.Entry, error) bool) {
-		for _, gap := range r.gaps {
-			if !yield(journal.Entry{}, gap) {
-				return
-			}
+		if !r.tellDamage(yield) {
+			return
 		}
 		for _, boot := range r.boots {
 			more, err := r.readBoot(boot, yield)
+			if (more || err != nil) && !r.tellDamage(yield) {
+				return
+			}
 			if err != nil {
 				yield(journal.Entry{}, fmt.Errorf("reading the journal of boot %s: %w", boot, err))
 				return
@@ -132,19 +167,39 @@ func (r *Reader) Entries() iter.Seq2[journal.Entry, error] {
 				return
 			}
 		}
+		r.checkUnopened()
+		r.tellDamage(yield)
 	}
 }
 
 // readBoot yields what is new in one boot. It returns false if the caller wants
 // no more.
 func (r *Reader) readBoot(boot journal.Boot, yield func(journal.Entry, error) bool) (more bool, err error) {
-	r.boot, r.last, r.held = boot, r.opts.From[boot], nil
-	gap, on, err := r.begin()
+	r.boot, r.last, r.gap = boot, r.opts.From[boot], nil
+	if err := r.restore(); err != nil {
+		return false, err
+	}
+	more, err = r.readOn(yield)
+	for errors.Is(err, errStuck) {
+		if err := r.reconnect(); err != nil {
+			return false, err
+		}
+		more, err = r.readOn(yield)
+	}
+	return more, err
+}
+
+// readOn yields what is new in the boot since it was read last.
+func (r *Reader) readOn(yield func(journal.Entry, error) bool) (more bool, err error) {
+	r.held = nil
+	gap, on, err := r.resume()
 	if err != nil {
 		return false, err
 	}
-	if gap != nil && !yield(journal.Entry{}, gap) {
-		return false, nil
+	if gap != nil && r.gap == nil {
+		if r.gap = gap; !yield(journal.Entry{}, gap) {
+			return false, nil
+		}
 	}
 	for ; on; on, err = r.next() {
 		e, kind, err := r.entry()
@@ -195,17 +250,26 @@ func (r *Reader) yieldHole(to time.Time, yield func(journal.Entry, error) bool) 
 	return yield(journal.Entry{}, hole)
 }
 
-// next goes to the next entry and passes over what cannot be read.
+// errStuck means that libsystemd would fail for ever, in the same place: it has
+// found an entry and cannot read it any more. Once the journal is opened anew it
+// finds the damage in time.
+var errStuck = errors.New("stuck")
+
+// next goes to the next entry. The error is errStuck or the last one.
 func (r *Reader) next() (on bool, err error) {
-	for {
-		n, err := r.j.Next()
-		if err == nil {
-			return n == 1, nil
-		}
-		if err := r.passOver(err); err != nil {
-			return false, err
-		}
+	n, err := r.j.Next()
+	return n == 1, r.stuck(err)
+}
+
+// stuck passes over the place where moving on failed.
+func (r *Reader) stuck(cause error) error {
+	if cause == nil {
+		return nil
 	}
+	if err := r.passOver(cause); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errStuck, cause)
 }
 
 // passOver notes a place that cannot be read, and the position there, since the
@@ -294,6 +358,10 @@ func (r *Reader) field(name string) (string, error) {
 		return "", fmt.Errorf("field %s: %w", name, err)
 	}
 	_, value, _ := bytes.Cut(data, []byte("="))
+	if bytes.IndexByte(value, 0) >= 0 {
+		// syslog(3) sends none, but pages that never reached the disk are zero.
+		return "", fmt.Errorf("field %s: zeros in it", name)
+	}
 	return string(value), nil
 }
 

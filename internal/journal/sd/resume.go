@@ -13,10 +13,13 @@ import (
 	"smtpban/internal/journal"
 )
 
-// begin goes to the first entry of the boot that was not read before; on is
+// resume goes to the first entry of the boot that was not read before; on is
 // false if there is none.
-func (r *Reader) begin() (gap *journal.Gap, on bool, err error) {
-	pos := r.opts.From[r.boot]
+func (r *Reader) resume() (gap *journal.Gap, on bool, err error) {
+	pos, moved := r.done[r.boot]
+	if !moved {
+		pos = r.opts.From[r.boot]
+	}
 	if r.opts.Anchor {
 		if err := r.takeEnd(); err != nil {
 			return nil, false, err
@@ -38,11 +41,11 @@ func (r *Reader) begin() (gap *journal.Gap, on bool, err error) {
 		return nil, false, err
 	}
 	_, err = r.seek(pos.Cursor)
-	if errors.Is(err, syscall.EINVAL) {
-		return r.beginByClocks(pos, "the stored position is not a cursor")
+	if errors.Is(err, syscall.EINVAL) && pos.Cursor != "" {
+		return r.resumeByClocks(pos, "the stored position is not a cursor")
 	}
-	if errors.Is(err, sdjournal.ErrNoTestCursor) {
-		return r.beginByClocks(pos, "the last entry read is gone from the journal")
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, sdjournal.ErrNoTestCursor) {
+		return r.resumeByClocks(pos, "the last entry read is gone from the journal")
 	}
 	if err != nil {
 		return nil, false, err
@@ -80,10 +83,13 @@ func (r *Reader) seek(cursor string) (on bool, err error) {
 	if !on {
 		return false, sdjournal.ErrNoTestCursor
 	}
-	return true, r.j.TestCursor(cursor)
+	if r.j.TestCursor(cursor) != nil { // or it cannot be read any more
+		return true, sdjournal.ErrNoTestCursor
+	}
+	return true, nil
 }
 
-// beginByClocks tells new entries from old ones without a cursor, and finds out
+// resumeByClocks tells new entries from old ones without a cursor, and finds out
 // whether any are lost.
 //
 // Where a position is later than all there is, because the end of the journal
@@ -93,7 +99,10 @@ func (r *Reader) seek(cursor string) (on bool, err error) {
 // only with a gap that reaches to it. Otherwise the position must not move
 // beyond what is read: damage can hide from the matches entries that would be
 // passed over without a word.
-func (r *Reader) beginByClocks(pos journal.Position, reason string) (gap *journal.Gap, on bool, err error) {
+func (r *Reader) resumeByClocks(pos journal.Position, reason string) (gap *journal.Gap, on bool, err error) {
+	if err := r.restore(); err != nil {
+		return nil, false, err
+	}
 	if err := r.takeEnd(); err != nil {
 		return nil, false, err
 	}
@@ -106,6 +115,9 @@ func (r *Reader) beginByClocks(pos journal.Position, reason string) (gap *journa
 			reason = "the journal ends before the last entry read"
 		}
 		gap = &journal.Gap{Boot: r.boot, From: pos.Realtime, Reason: reason}
+	}
+	if err := r.restore(); err != nil {
+		return nil, false, err
 	}
 	on, err = r.head()
 	if err != nil {
@@ -141,7 +153,7 @@ func (r *Reader) find(pos journal.Position) (bool, error) {
 		return false, err
 	}
 	at, err := r.clocks()
-	return at.Monotonic == pos.Monotonic && at.Realtime.Equal(pos.Realtime), err
+	return err == nil && at.Monotonic == pos.Monotonic && at.Realtime.Equal(pos.Realtime), nil
 }
 
 // skip goes on to the first entry that is not old.
@@ -189,9 +201,11 @@ func (r *Reader) takeEnd() error {
 	}
 	n, err := r.j.Previous()
 	if err != nil || n == 0 {
-		return err
+		return r.stuck(err)
 	}
-	r.ends[r.boot] = r.here()
+	if end, err := r.place(); err == nil {
+		r.ends[r.boot] = end
+	}
 	return nil
 }
 
@@ -204,9 +218,13 @@ func (r *Reader) leave() {
 
 // finish ends the reading of a boot. Its end becomes the position only if
 // something trusted was ever read in it: under a wrong uid nothing is, and all
-// of it is new once the uid is right. Nor is passed over what is held back.
+// of it is new once the uid is right. Nor is passed over what is held back, or
+// may be in a file that turned out to be damaged.
 func (r *Reader) finish() {
 	r.leave()
+	if r.opts.Anchor && (r.faults.any() || len(r.dropped()) > 0) {
+		return
+	}
 	none := journal.Position{}
 	end, taken := r.ends[r.boot]
 	from, read := r.opts.From[r.boot], r.done[r.boot]
@@ -220,16 +238,22 @@ func (r *Reader) finish() {
 
 // here returns the position of the entry on which the journal stands. If that
 // cannot be told, since libsystemd found a file damaged and let go of it and of
-// the place in it, it is the last entry yielded; the clocks find that again.
+// the place in it, or goes back, since the entry is damaged, it is the last entry
+// yielded; the clocks find that again.
 func (r *Reader) here() journal.Position {
-	p, err := r.clocks()
-	if err != nil {
-		return r.last
-	}
-	if p.Cursor, err = r.j.GetCursor(); err != nil {
+	p, err := r.place()
+	if err != nil || p.Monotonic < r.last.Monotonic {
 		return r.last
 	}
 	return p
+}
+
+func (r *Reader) place() (journal.Position, error) {
+	p, err := r.clocks()
+	if err == nil {
+		p.Cursor, err = r.j.GetCursor()
+	}
+	return p, err
 }
 
 // clocks returns when the entry was logged on which the journal stands.

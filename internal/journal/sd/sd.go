@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"smtpban/internal/journal"
 )
@@ -53,28 +54,42 @@ const (
 // checkReadable fails with ErrNoJournal if there is no journal file, and with
 // ErrPermission if any of them cannot be opened: libsystemd would pass over it
 // without a word, and a journal of which only user-1000.journal can be read
-// looks like one in which Postfix said nothing.
-func (o Options) checkReadable() error {
-	files, err := o.find()
+// looks like one in which Postfix said nothing. It returns the files there are.
+func (o Options) checkReadable() (map[fileID]string, error) {
+	names, err := o.find()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if len(files) == 0 {
-		return fmt.Errorf("%w in %s (is it the right place? journald may keep none: see Storage= in journald.conf(5))", ErrNoJournal, o.place())
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%w in %s (is it the right place? journald may keep none: see Storage= in journald.conf(5))", ErrNoJournal, o.place())
 	}
-	for _, name := range files {
+	files := map[fileID]string{}
+	for _, name := range names {
 		f, err := os.Open(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && len(o.Files) == 0:
 			continue // rotated or vacuumed since it was listed
 		case errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("%w: no file %s", ErrNoJournal, name)
+			return nil, fmt.Errorf("%w: no file %s", ErrNoJournal, name)
 		case err != nil:
-			return denied(name, err)
+			return nil, denied(name, err)
+		}
+		if id, err := identify(int(f.Fd())); err == nil {
+			files[id] = name
 		}
 		f.Close()
 	}
-	return nil
+	return files, nil
+}
+
+// fileID tells a file from others, under whatever name.
+type fileID struct{ device, inode uint64 }
+
+// identify returns which file a descriptor is of.
+func identify(fd int) (fileID, error) {
+	var stat syscall.Stat_t
+	err := syscall.Fstat(fd, &stat)
+	return fileID{uint64(stat.Dev), stat.Ino}, err
 }
 
 // denied adds to an error of the file system what to do about it.

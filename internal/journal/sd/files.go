@@ -1,0 +1,120 @@
+//go:build cgo
+
+package sd
+
+import (
+	"encoding/binary"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"smtpban/internal/journal"
+)
+
+// look finds out which of the journal's files libsystemd has opened: it passes
+// over others without a word. Where there is no /proc nothing is known of that.
+func (r *Reader) look() {
+	dir, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	numbers, err := dir.Readdirnames(-1)
+	if err != nil {
+		return
+	}
+	r.open, r.shut = map[int]fileID{}, map[fileID]bool{}
+	for id := range r.files {
+		r.shut[id] = true
+	}
+	for _, number := range numbers {
+		fd, err := strconv.Atoi(number)
+		if err != nil {
+			continue
+		}
+		if id, err := identify(fd); err == nil && r.files[id] != "" {
+			r.open[fd] = id
+			delete(r.shut, id)
+		}
+	}
+}
+
+// checkUnopened notes the files that libsystemd has not opened, although they
+// have entries. One without may just be being made.
+func (r *Reader) checkUnopened() {
+	for _, id := range slices.SortedFunc(maps.Keys(r.shut), r.byName) {
+		if name := r.files[id]; hasEntries(name, id) {
+			r.damaged(name)
+		}
+	}
+}
+
+func (r *Reader) byName(a, b fileID) int { return strings.Compare(r.files[a], r.files[b]) }
+
+// hasEntries reports whether the file says so, if it still has that name and was
+// not renamed or vacuumed. See https://systemd.io/JOURNAL_FILE_FORMAT/.
+func hasEntries(name string, id fileID) bool {
+	f, err := os.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	const entries, end = 152, 160 // where the header has their number
+	var header [end]byte
+	if _, err := io.ReadFull(f, header[:]); err != nil {
+		return false
+	}
+	now, err := identify(int(f.Fd()))
+	return err == nil && now == id && binary.LittleEndian.Uint64(header[entries:]) > 0
+}
+
+// dropped returns the files that libsystemd has let go of. Where it finds damage
+// in a file it closes it and goes on with the others, without a word as well.
+func (r *Reader) dropped() (names []string) {
+	for fd, id := range r.open {
+		if now, err := identify(fd); err != nil || now != id {
+			names = append(names, r.files[id])
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// restore opens the journal anew if files were dropped: what is damaged of one
+// boot, or in one place, is not all that the file holds.
+func (r *Reader) restore() error {
+	if len(r.dropped()) == 0 {
+		return nil
+	}
+	return r.reconnect()
+}
+
+func (r *Reader) reconnect() error {
+	for _, name := range r.dropped() {
+		r.damaged(name)
+	}
+	if err := r.j.Close(); err != nil {
+		return err
+	}
+	r.j = nil
+	return r.connect()
+}
+
+// tellDamage yields a gap for each further file that is known to be damaged. When
+// it was written what is lost is not known.
+func (r *Reader) tellDamage(yield func(journal.Entry, error) bool) bool {
+	for _, name := range slices.Concat(r.dropped(), r.faults.news()) {
+		r.damaged(name)
+	}
+	for len(r.gaps) > 0 {
+		gap := r.gaps[0]
+		r.gaps = r.gaps[1:]
+		if !yield(journal.Entry{}, gap) {
+			return false
+		}
+	}
+	return true
+}
