@@ -1,8 +1,12 @@
 package pass
 
 import (
+	"errors"
+	"fmt"
+	"net/netip"
 	"time"
 
+	"smtpban/internal/ban"
 	"smtpban/internal/store"
 )
 
@@ -95,9 +99,91 @@ func (p Pass) CheckClock() (jumpedFrom time.Time, err error) {
 		return time.Time{}, nil
 	}
 	return time.Time{}, p.Store.Update(func(tx *store.Tx) error {
-		if err := tx.PutDoubt(time.Time{}); err != nil {
-			return err
+		if !doubt.IsZero() {
+			if err := errors.Join(tx.PutDoubt(time.Time{}), p.endDoubt(tx, last)); err != nil {
+				return err
+			}
 		}
 		return tx.PutLastCommit(p.Now)
 	})
+}
+
+// settingJump names what the state remembers of a jump ahead that was believed:
+// the time of the last commit before it.
+const settingJump = "clock"
+
+// endDoubt finds out whether the clock was ahead and is set right, and rewinds
+// the state then: it is back at the last commit, or, if a jump ahead was
+// believed, it is where it would be without that. A clock that is further back
+// may be wrong, even if it is believed: who was banned before must not be let
+// out when it is set right.
+func (p Pass) endDoubt(tx *store.Tx, last time.Time) error {
+	if p.believed(last) {
+		return p.rewind(tx)
+	}
+	if p.Now.After(last) {
+		value, err := last.MarshalBinary()
+		if err != nil {
+			return err
+		}
+		return tx.PutSetting(settingJump, value)
+	}
+	value, err := tx.Setting(settingJump)
+	if err != nil || value == nil {
+		return err
+	}
+	var before time.Time
+	if err := before.UnmarshalBinary(value); err != nil {
+		return fmt.Errorf("setting %s: %w", settingJump, err)
+	}
+	if p.Now.Before(before) {
+		return nil
+	}
+	return p.rewind(tx)
+}
+
+// rewind takes back to now what was recorded under a clock that was ahead, and is
+// set right. Otherwise who was banned under it would be so until that time has
+// come, and who was let go could do as he likes.
+func (p Pass) rewind(tx *store.Tx) error {
+	was, is := map[netip.Prefix]time.Time{}, map[netip.Prefix]time.Time{}
+	var bans []ban.Ban
+	for b, err := range tx.Bans() {
+		if err != nil {
+			return err
+		}
+		rewound := b.Rewind(p.Now)
+		was[b.Prefix], is[b.Prefix] = b.Until, rewound.Until
+		if rewound != b {
+			bans = append(bans, rewound)
+		}
+	}
+	for _, b := range bans {
+		if err := errors.Join(tx.PutBan(b), p.rewindEnforced(tx, b.Prefix)); err != nil {
+			return err
+		}
+	}
+	var clients []ban.Client
+	for c, err := range tx.Clients() {
+		if err != nil {
+			return err
+		}
+		if c.Rewind(p.Now, was[c.Prefix], is[c.Prefix]) {
+			clients = append(clients, c)
+		}
+	}
+	for _, c := range clients {
+		if err := tx.PutClient(c, p.Policy.Due(c)); err != nil {
+			return err
+		}
+	}
+	return tx.EndPardons(p.Now)
+}
+
+func (p Pass) rewindEnforced(tx *store.Tx, prefix netip.Prefix) error {
+	x, err := tx.Enforced(prefix)
+	if err != nil || !x.Since.After(p.Now) {
+		return err
+	}
+	return tx.PutEnforced(prefix, store.Enforced{Since: p.Now})
 }

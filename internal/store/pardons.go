@@ -44,6 +44,26 @@ func (t *Tx) PutPardon(p Pardon) error {
 	return t.put(bucketPardons, key, encodeTime(p.Until))
 }
 
+// EndPardons lets no pardon reach further than to now.
+func (t *Tx) EndPardons(now time.Time) error {
+	pardons, err := t.Pardons()
+	if err != nil {
+		return err
+	}
+	for _, p := range pardons {
+		if !p.Until.After(now) {
+			continue
+		}
+		if err := t.delete(bucketPardons, prefixKey(p.Prefix)); err != nil {
+			return err
+		}
+		if err := t.PutPardon(Pardon{p.Prefix, now}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // PrunePardons forgets those given before the time.
 func (t *Tx) PrunePardons(before time.Time) error {
 	return t.prune(bucketPardons, func(key, value []byte) (bool, error) {
