@@ -72,9 +72,10 @@ func (r *Reader) addKnown(boots []journal.Boot) ([]journal.Boot, error) {
 }
 
 // bootIDs returns the boot ids in the journal. One damaged file fails the
-// question for all, so that then each file is asked by itself.
+// question for all, or hides the answer of others, so that then, and where no
+// boot is known yet, each file is asked by itself.
 func (r *Reader) bootIDs() ([]journal.Boot, error) {
-	if boots, err := bootIDs(r.j); err == nil && len(boots) > 0 {
+	if boots, err := bootIDs(r.j); err == nil && len(boots) > 0 && len(r.opts.From) > 0 {
 		return boots, nil
 	}
 	files, err := r.opts.find()
@@ -85,8 +86,7 @@ func (r *Reader) bootIDs() ([]journal.Boot, error) {
 	for _, file := range files {
 		j, err := sdjournal.NewJournalFromFiles(file)
 		if err != nil {
-			r.damaged(file)
-			continue
+			continue // see checkUnopened
 		}
 		found, err := bootIDs(j)
 		if err != nil {

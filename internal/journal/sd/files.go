@@ -11,8 +11,32 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/coreos/go-systemd/v22/sdjournal"
+
 	"smtpban/internal/journal"
 )
+
+// openFiles opens the files that were named. Unlike in a directory, one that
+// cannot be opened fails the others, so that then it is left out.
+func (r *Reader) openFiles() (*sdjournal.Journal, error) {
+	j, cause := sdjournal.NewJournalFromFiles(r.opts.Files...)
+	if cause == nil {
+		return j, nil
+	}
+	var sound []string
+	for _, name := range r.opts.Files {
+		j, err := sdjournal.NewJournalFromFiles(name)
+		if err != nil {
+			continue
+		}
+		sound = append(sound, name)
+		j.Close()
+	}
+	if len(sound) == 0 {
+		return nil, cause
+	}
+	return sdjournal.NewJournalFromFiles(sound...)
+}
 
 // look finds out which of the journal's files libsystemd has opened: it passes
 // over others without a word. Where there is no /proc nothing is known of that.

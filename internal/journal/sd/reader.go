@@ -114,7 +114,7 @@ func (r *Reader) survey() (err error) {
 func (r *Reader) connect() (err error) {
 	switch {
 	case len(r.opts.Files) > 0:
-		r.j, err = sdjournal.NewJournalFromFiles(r.opts.Files...)
+		r.j, err = r.openFiles()
 	case r.opts.Directory != "":
 		r.j, err = sdjournal.NewJournalFromDir(r.opts.Directory)
 	default:
