@@ -106,6 +106,39 @@ func Write(tb testing.TB, path string, entries ...Entry) {
 // WriteExport is Write for entries in the Journal Export Format.
 func WriteExport(tb testing.TB, path string, text []byte) {
 	tb.Helper()
+	cmd := command(tb, path)
+	cmd.Stdin = bytes.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		tb.Fatalf("%v: %v\n%s", cmd, err, out)
+	}
+}
+
+// Open starts a process that holds the journal file open until the test ends. The
+// function it returns sends entries there; they come to the file a little later.
+func Open(tb testing.TB, path string) func(...Entry) {
+	tb.Helper()
+	cmd := command(tb, path)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		in.Close()
+		_ = cmd.Wait() // it may have failed if the file was damaged
+	})
+	return func(entries ...Entry) {
+		tb.Helper()
+		if _, err := in.Write(Export(entries...)); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+func command(tb testing.TB, path string) *exec.Cmd {
+	tb.Helper()
 	if _, err := os.Stat(remote); errors.Is(err, fs.ErrNotExist) {
 		const missing = "no " + remote + ": install systemd-journal-remote"
 		if os.Getenv("CI") != "" {
@@ -113,9 +146,5 @@ func WriteExport(tb testing.TB, path string, text []byte) {
 		}
 		tb.Skip(missing)
 	}
-	cmd := exec.Command(remote, "--output="+path, "-")
-	cmd.Stdin = bytes.NewReader(text)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		tb.Fatalf("%v: %v\n%s", cmd, err, out)
-	}
+	return exec.Command(remote, "--output="+path, "-")
 }

@@ -22,6 +22,7 @@ import (
 	"smtpban/internal/journal"
 	"smtpban/internal/journal/journaltest"
 	"smtpban/internal/journal/sd"
+	state "smtpban/internal/store"
 )
 
 // damagedGap is what is told of a file that cannot be read to its end.
@@ -296,6 +297,67 @@ func TestOnlyJournalFilesAndOnlyForTheirReaderAreReadAsZeros(t *testing.T) {
 	r.Close()
 	expect("closed", page, true)
 	expect("closed", mapped(t, ".db"), true)
+}
+
+// The state is read and written while the journal is open.
+func TestAStateThatIsCutOffWhileAJournalIsOpenIsStillDamaged(t *testing.T) {
+	dir := t.TempDir()
+	journaltest.Write(t, file(dir, "a"), series(boot1, noon, 1, 2)...)
+	path := filepath.Join(dir, "smtpban.db")
+	kept := state.New(path)
+	unlock, err := kept.Lock(time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if err := kept.Update(func(tx *state.Tx) error { return tx.PutSetting("a", make([]byte, 100_000)) }); err != nil {
+		t.Fatal(err)
+	}
+	r, err := sd.Open(sd.Options{Directory: dir, UID: postfix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	err = kept.View(func(tx *state.Tx) error {
+		if err := os.Truncate(path, 0); err != nil {
+			return err
+		}
+		_, err := tx.Setting("a")
+		return err
+	})
+	if !errors.Is(err, state.ErrDamaged) {
+		t.Errorf("error %v, want one that is ErrDamaged", err)
+	}
+}
+
+// The file that is being written is as good as any other.
+func TestTheActiveFileMayBeCutOff(t *testing.T) {
+	dir := t.TempDir()
+	name := file(dir, "a")
+	journaltest.Write(t, file(dir, "b"), series(boot2, noon.Add(time.Hour), 1, 5)...)
+	write := journaltest.Open(t, name)
+	write(series(boot1, noon, 1, 60)...)
+	s := newStore(t, dir)
+	for deadline := time.Now().Add(time.Minute); len(newStore(t, dir).run().Entries) < 65; {
+		if time.Now().After(deadline) {
+			t.Fatal("the entries are not there after a minute")
+		}
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes := pages(data)
+	got := s.cutting(name, sizes[len(sizes)/2], 10)
+	rest := entries(series(boot2, noon.Add(time.Hour), 1, 5))
+	want := append(entries(series(boot1, noon, 1, len(got.Entries)-len(rest))), rest...)
+	if diff := cmp.Diff(want, got.Entries); diff != "" || len(got.Entries) < 15 || len(got.Entries) == 65 {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if !slices.Contains(got.Gaps, damagedGap("a")) {
+		t.Errorf("gaps %v", got.Gaps)
+	}
+	s.expectQuiet(damagedGap("a"))
 }
 
 // rewrite makes the file anew; most of a journal file are holes.
