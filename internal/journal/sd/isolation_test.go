@@ -4,6 +4,9 @@ package sd_test
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
 	"os"
 	"testing"
 	"time"
@@ -99,4 +102,55 @@ func TestOneOfSeveralFilesThatCannotBeOpenedIsAGap(t *testing.T) {
 	s.opts.Directory, s.opts.Files = "", []string{file(dir, "a"), file(dir, "b")}
 	s.expect("files", entries(series(boot1, noon, 6, 9)), damagedGap("a"))
 	s.expectQuiet(damagedGap("a"))
+}
+
+// Whatever the file says, its header and tables included, a run comes to an end,
+// reads nothing twice, and does not fail.
+func TestNoDamageMakesTheReadingEndless(t *testing.T) {
+	const rounds, patience = 1000, time.Minute
+	dir := t.TempDir()
+	name := file(dir, "a")
+	journaltest.Write(t, name, append(series(boot1, noon, 1, 40), series(boot2, noon.Add(time.Hour), 1, 20)...)...)
+	journaltest.Write(t, file(dir, "b"), series(boot1, noon, 41, 50)...)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var words []int // that are not zero
+	for at := 0; at+8 <= len(data); at += 8 {
+		if binary.LittleEndian.Uint64(data[at:]) != 0 {
+			words = append(words, at)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	pick := func() int { return words[random.IntN(len(words))] }
+	for range rounds {
+		var damaged []int
+		for range 1 + random.IntN(3) {
+			at, word := pick(), make([]byte, 8)
+			switch random.IntN(4) {
+			case 0: // often another place in the file
+				copy(word, data[pick():])
+			case 1:
+				binary.LittleEndian.PutUint64(word, binary.LittleEndian.Uint64(data[at:])^1<<random.IntN(64))
+			case 2:
+				binary.LittleEndian.PutUint64(word, math.MaxUint64)
+			}
+			overwrite(t, name, at, word)
+			damaged = append(damaged, at)
+		}
+		done := make(chan int)
+		go func() { done <- len(newStore(t, dir).run().Entries) }()
+		select {
+		case n := <-done:
+			if n > 70 {
+				t.Errorf("damaged at %v: read %d entries of 70", damaged, n)
+			}
+		case <-time.After(patience):
+			t.Fatalf("damaged at %v: still reading after %v", damaged, patience)
+		}
+		for _, at := range damaged {
+			overwrite(t, name, at, data[at:at+8])
+		}
+	}
 }
