@@ -217,3 +217,18 @@ func TestARouteAddedUnderAWrongClockDoesNotVouchForIt(t *testing.T) {
 	check(t, []string(nil), expired)
 	r.check(t, "203.0.113.9/32")
 }
+
+// What is logged under it is judged among itself, by its own time.
+func TestFailuresUnderAClockAt1970AreOfThen(t *testing.T) {
+	boot := time.Unix(20, 0).Sub(epoch).Hours()
+	m := attacked(t, "203.0.113.9")
+	log := append(failures("203.0.113.9", 0, 0, 0, 0, 0), failures("192.0.2.80", boot, boot, boot, boot, boot)...)
+	log = append(log, failures("192.0.2.81", boot, boot, boot)...)
+	r := blocking("203.0.113.9/32")
+	m.turn(at(boot+0.1), log, r)
+	r.check(t, "203.0.113.9/32", "192.0.2.80/32")
+	log = append(log, failures("192.0.2.81", 1, 1)...)
+	_, expired := m.turn(at(2), log, r)
+	check(t, []string{"192.0.2.80/32"}, expired)
+	r.check(t, "203.0.113.9/32")
+}

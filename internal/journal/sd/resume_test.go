@@ -138,6 +138,27 @@ func TestMalformedCursorDoesNotReplayTheJournal(t *testing.T) {
 	}
 }
 
+// A cursor of another journal, as after the files were restored from elsewhere.
+func TestForeignCursorNeitherLosesNorReplaysAnything(t *testing.T) {
+	elsewhere := t.TempDir()
+	journaltest.Write(t, file(elsewhere, "a"), series(boot1, noon, 1, 9)...)
+	foreign := newStore(t, elsewhere)
+	foreign.runUntil(3)
+	dir := t.TempDir()
+	journaltest.Write(t, file(dir, "a"), series(boot1, noon, 1, 5)...)
+	s := newStore(t, dir)
+	s.positions = foreign.positions
+	s.expect("an entry that is here, too", entries(series(boot1, noon, 4, 5)))
+	s.expectQuiet()
+
+	foreign.run()
+	s.positions = foreign.positions
+	s.expect("an entry later than all here", nil, journal.Gap{Boot: boot1, From: noon.Add(9 * time.Second), Reason: reasonBeyond})
+	s.expectQuiet()
+	journaltest.Write(t, file(dir, "a"), series(boot1, noon, 6, 7)...)
+	s.expect("grown", entries(series(boot1, noon, 6, 7)))
+}
+
 // journalctl --flush copies the volatile journal, so that for a while every
 // entry is there twice.
 func TestVolatileToPersistentKeepsTheCursor(t *testing.T) {
