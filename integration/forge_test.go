@@ -32,7 +32,13 @@ var forgeries = []struct {
 // installForge builds the program for a system that is off.
 func installForge(t *testing.T, s *system) {
 	t.Helper()
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(s.root, forgeProgram), "./forge")
+	installProgram(t, s, "./forge", forgeProgram)
+}
+
+// installProgram builds a program of ours into a system.
+func installProgram(t *testing.T, s *system, source, path string) {
+	t.Helper()
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(s.root, path), source)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0") // runs whatever C library the system has
 	output(t, build)
 }

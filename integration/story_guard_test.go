@@ -7,6 +7,8 @@ import (
 	"testing"
 )
 
+const loginProgram = "usr/local/bin/login-by-ssh"
+
 // loggedIn has the unit, in its sandbox, find out that a banned client is logged
 // in by SSH. There is no sshd here: logind is told what pam_systemd(8) would tell
 // it after a login, and writes the session's file itself.
@@ -17,10 +19,9 @@ func (s *story) loggedIn(t *testing.T) {
 	s.net.checkDoors(t, []netip.Addr{admin}, nil)
 
 	s.run(t, "systemctl", "mask", "--runtime", "--quiet", "user@0.service") // it wants libpam-systemd
-	s.run(t, "systemd-run", "--quiet", "--unit=login", "sleep", "infinity")
-	leader := strings.TrimSpace(s.run(t, "systemctl", "show", "-P", "MainPID", "login.service"))
-	s.run(t, "busctl", "call", "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager",
-		"CreateSession", "uusssssussbssa(sv)", "0", leader, "sshd", "tty", "user", "", "", "0", "", "", "true", "", admin.String(), "0")
+	installProgram(t, s.system, "./login", loginProgram)
+	s.run(t, "systemd-run", "--quiet", "--unit=login", "/"+loginProgram, admin.String())
+	s.run(t, "sh", "-c", `until grep -qs STATE=active /run/systemd/sessions/*; do sleep .1; done`)
 	s.run(t, "systemctl", "start", "smtpban-block.service")
 	if slices.Contains(routes(t, s.system), prefix) {
 		t.Fatalf("%s is still blocked; its session:\n%s", prefix, s.run(t, "find", "/run/systemd/sessions", "-type", "f", "-exec", "cat", "{}", "+"))
@@ -35,7 +36,7 @@ func (s *story) loggedIn(t *testing.T) {
 	before := storeFiles(t, s.system)
 	s.run(t, "systemctl", "start", "smtpban-block.service")
 	same(t, "store after a run with a session and no ban", before, storeFiles(t, s.system))
-	s.run(t, "kill", leader)
+	s.run(t, "systemctl", "stop", "login.service")
 	s.run(t, "sh", "-c", `until [ -z "$(loginctl list-sessions --no-legend)" ]; do sleep .1; done`)
 	s.run(t, "smtpban", "block")
 	if slices.Contains(routes(t, s.system), prefix) {

@@ -2,7 +2,7 @@ package main
 
 import (
 	"errors"
-	"io/fs"
+	"os/exec"
 	"strings"
 
 	"smtpban/internal/guard"
@@ -10,7 +10,7 @@ import (
 
 func (d *doctor) postfixSettings() finding {
 	switch {
-	case errors.Is(d.errInstances, fs.ErrNotExist):
+	case errors.Is(d.errInstances, exec.ErrNotFound):
 		return warning("install smtpban where Postfix runs; if this is that system, see to it that postconf(1) is in the PATH or in /usr/sbin",
 			"there is no postconf, so that nothing is known of Postfix's settings")
 	case d.errInstances != nil:

@@ -16,7 +16,7 @@ type Instance struct {
 }
 
 // Inspect asks postconf about all instances of Postfix (postmulti(1)). With an
-// error come those that answered. It is an fs.ErrNotExist where there is no
+// error come those that answered. It is an exec.ErrNotFound where there is no
 // postconf.
 func Inspect() ([]Instance, error) { return inspect(mainDirectory, postconf) }
 
