@@ -32,6 +32,7 @@ route replace ::/0 via 2001:db8::1
 func (s *story) routesTaken(t *testing.T) {
 	banned := []netip.Addr{netip.MustParseAddr("198.51.100.91"), netip.MustParseAddr("2001:db8:bad:900::1")}
 	want := []string{prefixOf(clientOf(banned[0])), prefixOf(clientOf(banned[1]))}
+	s.run(t, "smtpban", "unban", "--all")
 	s.run(t, "smtpban", "ban", banned[0].String(), clientOf(banned[1]))
 	s.write(t, "etc/systemd/network/10-eth0.network", networkConf)
 	s.run(t, "systemctl", "start", "systemd-networkd")

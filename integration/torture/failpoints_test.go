@@ -54,7 +54,7 @@ func TestTortureFailpoints(t *testing.T) {
 		f := all[r.N%len(all)]
 		clients := 12
 		if f.name == "betweenRoutes" {
-			clients = 300 // the kernel takes 200 changes at once
+			clients = 220 // the kernel takes 200 changes at once
 		}
 		s := newStory(t, r, binary, clients)
 		defer s.close()

@@ -103,10 +103,8 @@ func (s *story) block() order { return s.blockAt(s.now()) }
 
 func (s *story) blockAt(now time.Time) order {
 	return order{[]string{"block"}, now, func(folded int) []model {
-		if folded == s.model.Events {
-			return []model{s.model, s.model.expire(now)}
-		}
-		return []model{s.model.fold(s.failures[s.model.Events:folded]).expire(now)}
+		read := s.model.fold(s.failures[s.model.Events:folded])
+		return []model{read, read.expire(now)} // what was over may be ended after the commit of what was read
 	}}
 }
 

@@ -126,7 +126,7 @@ func (w *writer) rotate() error {
 func (w *writer) log(n int) error {
 	for range n {
 		gap := time.Duration(1+w.rand.IntN(2000)) * time.Millisecond
-		if err := w.logOf(w.clients[w.rand.IntN(len(w.clients))], gap); err != nil {
+		if err := w.logOf(w.clients[w.rand.IntN(len(w.clients))], gap, w.rand.IntN(4) > 0); err != nil {
 			return err
 		}
 	}
@@ -134,9 +134,9 @@ func (w *writer) log(n int) error {
 }
 
 // logOf has an attempt of the client to log in logged, so long after the last
-// entry: as a refused password and, mostly, the end of the session that it came
-// from.
-func (w *writer) logOf(client netip.Prefix, gap time.Duration) error {
+// entry: as a refused password and, if it leaves, the end of the session that it
+// came from.
+func (w *writer) logOf(client netip.Prefix, gap time.Duration, leaves bool) error {
 	address := client.Addr()
 	if address.Is6() {
 		address = address.Next()
@@ -145,7 +145,7 @@ func (w *writer) logOf(client netip.Prefix, gap time.Duration) error {
 	w.clock = w.clock.Add(gap)
 	entries := []journaltest.Entry{w.entry(fmt.Sprintf("warning: unknown[%s]: SASL LOGIN authentication failed: UGFzc3dvcmQ6", address))}
 	w.failures = append(w.failures, failure{at: w.clock, client: client})
-	if w.rand.IntN(4) > 0 {
+	if leaves {
 		entries = append(entries, w.entry(fmt.Sprintf("disconnect from unknown[%s] ehlo=1 auth=0/1 quit=1 commands=2/3", address)))
 	}
 	_, err := w.stdin.Write(journaltest.Export(entries...))
@@ -165,7 +165,7 @@ func (w *writer) entry(message string) journaltest.Entry {
 func (w *writer) attack() error {
 	for _, client := range w.clients {
 		for range maxretry {
-			if err := w.logOf(client, time.Millisecond); err != nil {
+			if err := w.logOf(client, time.Millisecond, false); err != nil {
 				return err
 			}
 		}
