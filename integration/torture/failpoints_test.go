@@ -78,7 +78,11 @@ func (s *story) failing(f failpoint) error {
 		}
 	}
 	for try := 0; ; try++ {
-		hit, err := s.fail(f, 1+s.Rand.IntN(max(3-try, 1)))
+		nth := 1 + s.Rand.IntN(max(3-try, 1))
+		if f.name == "betweenRoutes" {
+			nth = 2 // it stands before each batch
+		}
+		hit, err := s.fail(f, nth)
 		if err != nil {
 			return fmt.Errorf("%v: %w", f, err)
 		}

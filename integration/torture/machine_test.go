@@ -255,6 +255,14 @@ func (c content) blocked(now time.Time) []netip.Prefix {
 	return want
 }
 
+// expired is the content after all bans have been ended that are over.
+func (c content) expired(now time.Time) content {
+	m := model{content: c}
+	c = m.expire(now).content
+	sortEnded(c.Ended)
+	return c
+}
+
 // percent is for figures.
 func percent(part, whole int) string {
 	if whole == 0 {

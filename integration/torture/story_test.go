@@ -174,8 +174,9 @@ func (s *story) whole(o order) error {
 }
 
 // check compares state and routes with what the command may have left, of which
-// one that was not killed must have reached the end. It says how far a killed one
-// came: before its commit, between that and the routes, or later.
+// one that was not killed must have reached the end. A killed one may have ended
+// some of the bans whose time is over. It says how far that one came: before its
+// commit, between that and the routes, or later.
 func (s *story) check(o order, killed bool) (stage string, err error) {
 	got, err := s.read()
 	if err != nil {
@@ -189,13 +190,16 @@ func (s *story) check(o order, killed bool) (stage string, err error) {
 	if !killed {
 		outcomes = outcomes[len(outcomes)-1:]
 	}
-	reached := slices.IndexFunc(outcomes, func(m model) bool { return same(m.state(), got) })
+	reached := slices.IndexFunc(outcomes, func(m model) bool {
+		return same(m.state(), got) || killed && same(m.expire(o.now).state(), got.expired(o.now))
+	})
 	if reached < 0 {
 		return "", fmt.Errorf("the state is no outcome of it (-want +got):\n%s", cmp.Diff(outcomes[len(outcomes)-1].state(), got, exact()...))
 	}
 	moved := !same(s.model.state(), got)
 	s.moved = s.moved || moved
 	s.model = outcomes[reached]
+	s.model.Bans, s.model.Ended = got.Bans, got.Ended
 	have := s.machine.routes(s.t)
 	err = s.checkRoutes(got.blocked(o.now), have, killed, o.args[0] == "restore")
 	switch {

@@ -4,12 +4,16 @@ package sd
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/sdjournal"
 
@@ -39,16 +43,21 @@ func (r *Reader) openFiles() (*sdjournal.Journal, error) {
 }
 
 // look finds out which of the journal's files libsystemd has opened: it passes
-// over others without a word. Where there is no /proc nothing is known of that.
-func (r *Reader) look() {
+// over others without a word. Where there is no /proc nothing is known of that. It
+// is an error if some are not open for want of descriptors: they are sound, and
+// must not be taken for lost.
+func (r *Reader) look() error {
 	dir, err := os.Open("/proc/self/fd")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
-		return
+		return fmt.Errorf("looking which files of the journal are open: %w", err)
 	}
 	defer dir.Close()
 	numbers, err := dir.Readdirnames(-1)
 	if err != nil {
-		return
+		return fmt.Errorf("looking which files of the journal are open: %w", err)
 	}
 	r.open, r.shut = map[int]fileID{}, map[fileID]bool{}
 	for id := range r.files {
@@ -64,6 +73,15 @@ func (r *Reader) look() {
 			delete(r.shut, id)
 		}
 	}
+	const spare = 8 // libsystemd needs some on the way
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("asking how many files may be open: %w", err)
+	}
+	if len(r.shut) > 0 && uint64(len(numbers)+spare) > limit.Cur {
+		return fmt.Errorf("opening the journal: %w (it has %d files: see LimitNOFILE= in systemd.exec(5))", syscall.EMFILE, len(r.files))
+	}
+	return nil
 }
 
 // checkUnopened notes the files that libsystemd has not opened, although they

@@ -76,6 +76,40 @@ func TestDamageInOneBootCostsNothingOfAnother(t *testing.T) {
 	}
 }
 
+// An anchor that passed over what is in a damaged file would hide from the next
+// run that anything was there.
+func TestAnAnchorStaysBeforeWhatDamageHides(t *testing.T) {
+	dir := t.TempDir()
+	name := file(dir, "a")
+	journaltest.Write(t, name, series(boot1, noon, 1, 3)...)
+	s := newStore(t, dir)
+	s.run()
+	s.opts.Anchor = true
+	read := s.positions
+	journaltest.Write(t, name, series(boot1, noon, 4, 30)...)
+	journaltest.Write(t, file(dir, "b"), other(at(boot1, noon, 40)))
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden, passed := 0, 0
+	first, last := used(data)
+	for offset := first + 600; offset+100 < last; offset += 50 {
+		damage(t, name, offset, data[offset:offset+100])
+		s.positions = read
+		if got := s.run(); len(got.Entries) == 0 {
+			hidden++
+			if s.positions[boot1].Monotonic > 3*time.Second {
+				passed++
+			}
+		}
+		overwrite(t, name, offset, data[offset:offset+100])
+	}
+	if hidden == 0 || passed > hidden/10 { // not all damage can be noticed
+		t.Errorf("the anchor passed over %d of %d places that hid all", passed, hidden)
+	}
+}
+
 func TestAMalformedBootIDIsDamage(t *testing.T) {
 	dir := t.TempDir()
 	journaltest.Write(t, file(dir, "a"), series(boot1, noon, 1, 5)...)

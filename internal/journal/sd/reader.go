@@ -127,8 +127,7 @@ func (r *Reader) connect() (err error) {
 	if err != nil {
 		return fmt.Errorf("opening the journal: %w", err)
 	}
-	r.look()
-	return nil
+	return r.look()
 }
 
 // Close closes the journal and lets the goroutine change threads again. To

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -167,6 +168,34 @@ func TestAnUnreadableFileIsAnErrorThoughAnotherCanBeRead(t *testing.T) {
 	chmod(t, file(machine, "system"), 0o644)
 	if err := openUnprivileged(t, sd.Options{Directory: dir, UID: postfix}); err != nil {
 		t.Errorf("readable: %v", err)
+	}
+}
+
+// libsystemd passes over what it has no descriptor for.
+func TestTooFewDescriptorsForTheJournalAreAnError(t *testing.T) {
+	dir := t.TempDir()
+	for n := range 12 {
+		journaltest.Write(t, file(dir, strconv.Itoa(n)), series(boot1, noon, 3*n, 3*n+2)...)
+	}
+	newStore(t, dir).run() // libsystemd is loaded now
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	few := syscall.Rlimit{Cur: uint64(len(open) + 6), Max: limit.Max}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	_, err = sd.Open(sd.Options{Directory: dir, UID: postfix})
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("error %v, want EMFILE", err)
 	}
 }
 
