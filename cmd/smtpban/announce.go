@@ -9,7 +9,6 @@ import (
 	"smtpban/internal/ban"
 	"smtpban/internal/journal"
 	"smtpban/internal/pass"
-	"smtpban/internal/report"
 	"smtpban/internal/route"
 	"smtpban/internal/store"
 )
@@ -142,8 +141,22 @@ func (a *app) warnOfMany(p pass.Pass, fresh int) error {
 	if fresh < manyBans {
 		return nil
 	}
-	bans, err := inForce(p, ban.NeverBan{})
-	standing := len(slices.DeleteFunc(bans, func(b report.Ban) bool { return b.Held }))
+	standing := 0
+	err := p.Store.View(func(tx *store.Tx) error {
+		horizon, err := p.Horizon(tx)
+		if err != nil {
+			return err
+		}
+		for b, err := range tx.Bans() { // counted one by one: they may be a million
+			if err != nil {
+				return err
+			}
+			if b.Active(horizon) && !b.Held {
+				standing++
+			}
+		}
+		return nil
+	})
 	if before := max(standing-fresh, 0); err == nil && fresh > before {
 		a.log.warn("%d new bans at once, where there were %d: a botnet, or something is wrong with Postfix (smtpban report tells what counted)", fresh, before)
 	}

@@ -161,7 +161,7 @@ func (a *app) read(cfg config.Config, p pass.Pass, k *kernel) (pass.Read, error)
 	}
 	a.explainPosition(from, read)
 	if len(from) > 0 { // the first run finds everybody at once
-		err = errors.Join(err, a.warnOfMany(p, len(read.Bans)))
+		err = errors.Join(err, a.warnOfMany(p, len(read.Bans)+read.MoreBans))
 	}
 	return read, errors.Join(err, a.gapError(read.Gaps))
 }

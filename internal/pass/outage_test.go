@@ -364,7 +364,7 @@ func TestABotnetIsBannedAtOnceAndCanNeitherBuyNorHideAnOutage(t *testing.T) {
 			if len(tc.victim) == 3 {
 				want = []int{many, 3}
 			}
-			check(t, want, []int{len(read.Bans), len(read.Held)})
+			check(t, want, []int{len(read.Bans) + read.MoreBans, len(read.Held)})
 			r := blocking()
 			m.settle(at(6), ban.NeverBan{}, r)
 			check(t, want[0], len(r.blocked))
