@@ -72,6 +72,7 @@ func (s *story) routesTaken(t *testing.T) {
 	}
 	s.net.checkDoors(t, banned, []netip.Addr{friend, friend6})
 	s.run(t, "smtpban", "unban", banned[0].String(), clientOf(banned[1]))
+	s.run(t, "rm", "/etc/systemd/networkd.conf.d/10-smtpban.conf")
 }
 
 // reconfigure has networkd set up the link from the beginning.
