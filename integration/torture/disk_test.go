@@ -313,7 +313,7 @@ func unixText(name string) string {
 func (p *patient) survives(cmd *run, reason string) (failed bool, err error) {
 	failed = cmd.status() != 0
 	said := cmd.output.String()
-	if failed && (cmd.status() != 1 && cmd.status() != 77 || !strings.Contains(said, reason) || !strings.Contains(said, p.state())) {
+	if failed && (!slices.Contains([]int{1, 74, 77}, cmd.status()) || !strings.Contains(said, reason) || !strings.Contains(said, p.state())) {
 		return failed, cmd.fail("no good reason is given")
 	}
 	if strings.Contains(said, "goroutine") {
