@@ -37,7 +37,13 @@ func TestTortureKill(t *testing.T) {
 			return fmt.Sprintf("%d kills (%d before the commit, %d between it and the routes, %d later), progress in %s",
 				kills, y.Counts[before], y.Counts[between], y.Counts[later], percent(y.Counts["progress"], kills))
 		},
-		Check: func(y torture.Tally) error { return tooFew(y, "progress", y.Counts["kills"]*9/10) },
+		Check: func(y torture.Tally) error {
+			percent := 90
+			if y.Rounds < 100 { // chance weighs more, and a busy machine
+				percent = 75
+			}
+			return tooFew(y, "progress", y.Counts["kills"]*percent/100)
+		},
 	}, func(r *torture.Round) error {
 		s := newStory(t, r, binary, 12)
 		defer s.close()

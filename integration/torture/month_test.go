@@ -33,7 +33,7 @@ func TestTortureMonth(t *testing.T) {
 	private(t)
 	binary := build(t)
 	torture.Run(t, torture.Row{
-		Title: "30 simulated days of runs under steady attack",
+		Title: "30 simulated days of runs under steady attack, day 8 and day 30",
 		Goal:  "run time, anonymous memory, state and routes on day 30 at most 1.1 of day 8",
 		Short: 1, Full: 1,
 		Figure: func(y torture.Tally) string {

@@ -35,10 +35,13 @@ func table(w io.Writer, folder string, rows []string) error {
 			return err
 		}
 		fmt.Fprintf(w, "| %s | %s | %d | `make torture-%s` |\n", r.Title, figure(r), r.Seed, r.Row)
-		where = append(where, fmt.Sprintf("smtpban %s on %s, %s", r.Version, r.Machine, r.Ended))
+		line := fmt.Sprintf("smtpban %s on %s, %s", r.Version, r.Machine, r.Ended)
+		if !slices.Contains(where, line) {
+			where = append(where, line)
+		}
 	}
 	fmt.Fprintln(w)
-	for _, line := range slices.Compact(where) {
+	for _, line := range where {
 		fmt.Fprintln(w, line)
 	}
 	return nil
