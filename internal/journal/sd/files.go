@@ -87,11 +87,20 @@ func (r *Reader) look() error {
 // checkUnopened notes the files that libsystemd has not opened, although they
 // have entries. One without may just be being made.
 func (r *Reader) checkUnopened() {
+	for _, name := range r.unopened() {
+		r.damaged(name)
+	}
+}
+
+// unopened returns the files that libsystemd has not opened, although they have
+// entries.
+func (r *Reader) unopened() (names []string) {
 	for _, id := range slices.SortedFunc(maps.Keys(r.shut), r.byName) {
 		if name := r.files[id]; hasEntries(name, id) {
-			r.damaged(name)
+			names = append(names, name)
 		}
 	}
+	return names
 }
 
 func (r *Reader) byName(a, b fileID) int { return strings.Compare(r.files[a], r.files[b]) }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -111,7 +112,41 @@ func (r *Reader) survey() (err error) {
 }
 
 // connect opens the journal, under no match and nowhere in it.
-func (r *Reader) connect() (err error) {
+//
+// libsystemd first lists the files and then opens them. One that journald renames
+// in between, because it begins a new one, is missed, and its entries would be
+// passed over for good by whoever goes on to those of the new one. So the journal
+// is opened again until the files are the same before and after, and none with
+// entries is missing that was not missing the time before: those that still are
+// cannot be opened.
+func (r *Reader) connect() error {
+	for before, tries := "", 0; ; tries++ {
+		if err := r.openJournal(); err != nil {
+			return err
+		}
+		files, err := r.opts.checkReadable()
+		if err != nil {
+			return err
+		}
+		same := maps.Equal(files, r.files)
+		r.files = files
+		r.look()
+		missing := strings.Join(r.unopened(), "\n")
+		if same && missing == before || tries == maxOpenings {
+			return nil
+		}
+		before = missing
+		if err := r.j.Close(); err != nil {
+			return err
+		}
+		r.j = nil
+	}
+}
+
+// maxOpenings is how often the journal is opened again because its files change.
+const maxOpenings = 20
+
+func (r *Reader) openJournal() (err error) {
 	switch {
 	case len(r.opts.Files) > 0:
 		r.j, err = r.openFiles()
