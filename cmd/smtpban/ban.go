@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -73,10 +74,18 @@ func (a *app) ban(args []string, length, reason string, force bool) error {
 			if b.Until.After(end) {
 				longer = ", as before; unban it first to shorten that"
 			}
-			a.log.notice(fmt.Sprintf("%s %s %s%s", a.would("banned", "ban"), b.Prefix, until(b), longer), fields(b, idBanned))
+			a.log.notice(fmt.Sprintf("%s %s %s%s%s", a.would("banned", "ban"), b.Prefix, until(b), byHand(reason), longer), fields(b, idBanned))
 		}
 		return a.settle(p, k, prefixes...)
 	})
+}
+
+// byHand says whose ban it is, and why.
+func byHand(reason string) string {
+	if reason == "" {
+		return ": by hand"
+	}
+	return ": by hand, " + strconv.Quote(reason)
 }
 
 // banLength reads --for; 0 stands for bantime.

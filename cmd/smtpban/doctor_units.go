@@ -101,7 +101,11 @@ func (u units) judgeLast(f *finding, name string, limit, now time.Duration) {
 	service := u[name+".service"]
 	// 77 and 78 last, and are hidden by smtpban-block.service.
 	if status := service["ExecMainStatus"]; service["Result"] != "success" || status != "0" && status != "75" {
-		f.fail("journalctl -e -u "+name, "the last run of %s.service ended with %s, exit status %s", name, service["Result"], status)
+		how := "exit status " + status
+		if status == "0" {
+			how = service["Result"]
+		}
+		f.fail("journalctl -e -u "+name, "the last run of %s.service failed: %s", name, how)
 	}
 	timer := u[name+".timer"]
 	last := max(sinceBoot(service["ExecMainExitTimestampMonotonic"]), sinceBoot(timer["ActiveEnterTimestampMonotonic"]))
