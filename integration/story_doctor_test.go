@@ -14,10 +14,11 @@ func (s *story) examined(t *testing.T) {
 	s.run(t, "smtpban", "expire") // else it depends on the time whether there is a snapshot
 	well := map[string]string{}
 	for check := range strings.FieldsSeq("configuration postfix-settings postfix-log journal journal-persistent postfix-entries " +
-		"suppressed gaps clients proxy-protocol listeners routes routes-agree end-connections timers state snapshot disk clock") {
+		"suppressed gaps clients proxy-protocol listeners routes routes-agree end-connections outage timers state snapshot disk clock") {
 		well[check] = "ok"
 	}
 	well["postfix-uid"] = "warning" // of the forgeries
+	well["lists"] = "skipped"       // none is published here
 	s.checkDoctor(t, well)
 
 	const main, master = "maillog_file", "submission/inet/smtpd_upstream_proxy_protocol"

@@ -107,6 +107,8 @@ func (d *doctor) examinations() []examination {
 		{"routes", d.routes},
 		{"routes-agree", func() finding { return d.agreement }},
 		{"end-connections", d.ending},
+		{"outage", d.outage},
+		{"lists", d.lists},
 		{"timers", d.timers},
 		{"state", d.stateFile},
 		{"snapshot", d.snapshot},

@@ -20,6 +20,7 @@ const lately = 7 * 24 * time.Hour
 type memory struct {
 	suppressed, gaps []store.Gap // noticed lately
 	doubt            time.Time
+	held             int // bans, because of an outage
 }
 
 func (d *doctor) recall() (m memory, err error) {
@@ -39,6 +40,14 @@ func (d *doctor) recall() (m memory, err error) {
 				m.suppressed = append(m.suppressed, g)
 			default:
 				m.gaps = append(m.gaps, g)
+			}
+		}
+		for b, err := range tx.Bans() {
+			if err != nil {
+				return err
+			}
+			if b.Held && b.Active(d.now) {
+				m.held++
 			}
 		}
 		m.doubt, err = tx.Doubt()
@@ -84,6 +93,35 @@ func (d *doctor) gaps() finding {
 	}
 	return warning("smtpban report shows them; let journald keep more (SystemMaxUse= in journald.conf(5)), and smtpban-block.timer run",
 		"%s of the log in the last week, the last one noticed at %s: %s", plural(n, "gap"), d.memory.gaps[n-1].Noticed.Format(time.RFC3339), d.memory.gaps[n-1].Reason)
+}
+
+func (d *doctor) outage() finding {
+	if f := d.unknown(); f.result != "" {
+		return f
+	}
+	if d.memory.held == 0 {
+		return ok("no ban is held back")
+	}
+	return warning("does the authentication work again? smtpban block --confirm lets them through, see OUTAGES in smtpban(8)",
+		"%s held back, since nobody could log in any more", plural(d.memory.held, "ban"))
+}
+
+// lists tries to write where lists are published, and leaves nothing there.
+func (d *doctor) lists() finding {
+	var f finding
+	for _, p := range d.cfg.Publish {
+		file, err := os.CreateTemp(filepath.Dir(p.Path), ".smtpban.*")
+		if err != nil {
+			f.fail("let the user smtpban write there, see path of [[publish]] in smtpban.toml(5)", "%s can't be written: %v", p.Path, err)
+			continue
+		}
+		file.Close()
+		os.Remove(file.Name())
+	}
+	if len(d.cfg.Publish) == 0 {
+		return skipped("none is published")
+	}
+	return f.or(ok("%s can be written", plural(len(d.cfg.Publish), "list")))
 }
 
 func (d *doctor) stateFile() finding {
