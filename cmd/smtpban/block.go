@@ -184,6 +184,8 @@ func (a *app) admit(p pass.Pass, k *kernel) error {
 func (a *app) settle(p pass.Pass, k *kernel, about ...netip.Prefix) error {
 	errAdmit := a.admit(p, k)
 	settled, err := p.Settle(k.never, a.enforcer(k), false)
-	a.tellSurplus(k, settled.Surplus)
+	if err == nil {
+		a.tellSurplus(k, settled.Surplus)
+	}
 	return errors.Join(errAdmit, err, a.announceSettled(settled, about), a.endConnections(k, settled.Blocked), a.publishBans(p, k))
 }

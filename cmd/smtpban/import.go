@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -71,7 +70,7 @@ func (a *app) fill(s *store.Store, name string, replace bool) error {
 	var found store.Imported
 	aside, err := s.Fill(replace, func(add func(store.Record) error) (err error) {
 		found, err = store.ReadExport(in, name, func(r store.Record) error {
-			if isSetting(r, settingPostfix) { // this machine's Postfix is asked itself
+			if isSetting(r, settingPostfix) || isSetting(r, settingMachine) { // this machine is asked itself
 				return nil
 			}
 			if err := readable(r); err != nil {
@@ -102,10 +101,6 @@ func readable(r store.Record) error {
 		return new(journal.Position).UnmarshalBinary(r.Value)
 	case r.Kind == store.KindSession:
 		return postfix.NewSessions().Restore(postfix.Change{Key: r.Key, Value: r.Value})
-	case isSetting(r, settingMachine):
-		if err := json.Unmarshal(r.Value, new(machine)); err != nil {
-			return fmt.Errorf("what was remembered of the machine: %w", err)
-		}
 	}
 	return nil
 }

@@ -41,6 +41,8 @@ type machine struct {
 	Route     config.Route    `json:"route"`
 	UID       int             `json:"uid"` // whose entries were last read; 0 if none were
 
+	Publish []config.Publish `json:"publish,omitempty"`
+
 	// What has been told, and is not to be told at every run.
 	CannotEnd bool     `json:"cannot_end"`       // connections
 	Surplus   bool     `json:"surplus"`          // more is banned than may have routes
@@ -59,7 +61,7 @@ func (a *app) openKernel(cfg config.Config, s *store.Store) (*kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &kernel{table: table, publish: cfg.Publish, machine: machine{Names: cfg.Policy.IgnoreName, Route: cfg.Route}}
+	k := &kernel{table: table, publish: cfg.Publish, machine: machine{Names: cfg.Policy.IgnoreName, Route: cfg.Route, Publish: cfg.Publish}}
 	if err := k.guard(cfg, s, a.log); err != nil {
 		table.Close()
 		return nil, err
@@ -79,7 +81,7 @@ func (k *kernel) guard(cfg config.Config, s *store.Store, log *logger) error {
 	if err != nil {
 		return err
 	}
-	k.last, k.UID, k.CannotEnd = last, last.UID, last.CannotEnd
+	k.last, k.UID, k.CannotEnd, k.Surplus = last, last.UID, last.CannotEnd, last.Surplus
 	k.postfix, k.fresh, err = guard.ReadPostfix(cache)
 	if errors.Is(err, guard.ErrUnknown) {
 		return configError{err}
@@ -154,10 +156,8 @@ func recall(s *store.Store) (last machine, postfix []byte, err error) {
 		if err != nil {
 			return err
 		}
-		if value != nil {
-			if err := json.Unmarshal(value, &last); err != nil {
-				return fmt.Errorf("what was remembered of the machine: %w", err)
-			}
+		if value != nil && json.Unmarshal(value, &last) != nil {
+			last = machine{} // a memory that can't be read is none
 		}
 		postfix, err = tx.Setting(settingPostfix)
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"smtpban/internal/config"
 	"smtpban/internal/pass"
+	"smtpban/internal/store"
 )
 
 func newRestoreCommand(a *app) *cobra.Command {
@@ -52,13 +53,27 @@ func (a *app) restore() error {
 		}
 		cfg.Route, p.Limits = last.Route, limits(last.Route)
 	}
+	err = a.putBack(cfg, p)
+	if errors.Is(err, store.ErrDamaged) && !a.dryRun && a.mendable(p.Store) {
+		// Something in it can't be read. Nobody else would mend that before the
+		// network is up.
+		replaced, failed := a.replace(cfg, p, err)
+		if err = failed; failed == nil {
+			err = errors.Join(replaced, a.putBack(cfg, p))
+		}
+	}
+	return errors.Join(broken, told, err)
+}
+
+// putBack adds the routes that the state wants and are missing.
+func (a *app) putBack(cfg config.Config, p pass.Pass) error {
 	k, err := a.openKernel(cfg, p.Store)
 	if err != nil {
-		return errors.Join(broken, told, err)
+		return err
 	}
 	defer k.close()
 	settled, err := p.Settle(k.never.With(k.last.Protected, k.last.Names), a.enforcer(k), true)
-	return errors.Join(broken, told, err, a.announceSettled(settled, everything))
+	return errors.Join(err, a.announceSettled(settled, everything))
 }
 
 // undo takes all our routes away and empties the published lists, for whoever stops
@@ -83,7 +98,7 @@ func (a *app) undo() error {
 		if err != nil || last.Route.Protocol == 0 {
 			return errors.Join(broken, err)
 		}
-		cfg.Route = last.Route
+		cfg.Route, cfg.Publish = last.Route, last.Publish
 	}
 	table, err := openTable(cfg)
 	if err != nil {

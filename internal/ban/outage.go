@@ -54,7 +54,7 @@ func (o *Outage) Fail(client netip.Prefix, t time.Time) {
 	switch {
 	case o.Victims == nil:
 		o.Victims = map[netip.Prefix]Victim{}
-	case !known && len(o.Victims) == maxVictims:
+	case !known && len(o.Victims) >= maxVictims:
 		for _, old := range o.oldestFirst()[:maxVictims/4] {
 			delete(o.Victims, old)
 		}

@@ -37,3 +37,23 @@ func (c *Client) Rewind(now, was, is time.Time) (changed bool) {
 	}
 	return changed
 }
+
+// Rewind takes what speaks for an outage back to now, and reports whether that
+// changes anything. A ban that began later is no more as it was noted.
+func (o *Outage) Rewind(now time.Time) (changed bool) {
+	limit := func(at *time.Time) {
+		if at.After(now) {
+			*at, changed = now, true
+		}
+	}
+	limit(&o.Since)
+	limit(&o.Fault)
+	for prefix, v := range o.Victims {
+		limit(&v.Last)
+		if v.Start.After(now) {
+			v.Start, v.Until, changed = time.Time{}, time.Time{}, true
+		}
+		o.Victims[prefix] = v
+	}
+	return changed
+}

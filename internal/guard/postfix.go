@@ -60,10 +60,8 @@ func ReadPostfix(cache []byte) (p Postfix, fresh []byte, err error) {
 
 func readPostfix(directory string, cache []byte, ask func(args ...string) (string, error)) (p Postfix, fresh []byte, err error) {
 	var old, now answers
-	if cache != nil {
-		if err := json.Unmarshal(cache, &old); err != nil {
-			return Postfix{}, nil, fmt.Errorf("postconf's last answer: %w", err)
-		}
+	if cache != nil && json.Unmarshal(cache, &old) != nil {
+		old = answers{} // one that can't be read is none
 	}
 	first, err := old.renew(directory, ask)
 	switch {

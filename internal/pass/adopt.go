@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -49,7 +50,11 @@ func (p Pass) Adopt(tx *store.Tx, routes []netip.Prefix, asOf time.Time) (adopte
 			continue
 		}
 		b := ban.Ban{Prefix: r, Start: start, Until: ban.End(start, p.Policy.BanTime), Count: 1, Origin: ban.OriginAdopted}
-		if err := tx.PutBan(b); err != nil {
+		held, ok, err := tx.Ban(r)
+		if err == nil && ok {
+			err = tx.EndBan(held, start, store.Lapsed)
+		}
+		if err := errors.Join(err, tx.PutBan(b)); err != nil {
 			return 0, err
 		}
 		adopted++
@@ -64,7 +69,7 @@ func coverage(tx *store.Tx) (func(netip.Prefix) bool, error) {
 		if err != nil {
 			return nil, err
 		}
-		banned[b.Prefix] = true
+		banned[b.Prefix] = !b.Held // which has no route
 	}
 	return func(r netip.Prefix) bool {
 		for bits := r.Bits(); bits >= 0; bits-- {

@@ -82,3 +82,16 @@ func TestAPardonOfAClockAheadReachesNoFurtherThanNow(t *testing.T) {
 		check(t, []string{"203.0.113.9/32"}, banned(read.Bans))
 	}
 }
+
+// A ban that is held back has no route: one that is there is of a ban that was
+// confirmed, or made by hand, after the lost state was copied.
+func TestARouteWithAHeldBanIsAdopted(t *testing.T) {
+	m := newMachine(t)
+	held := firstBan("203.0.113.9/32", at(0))
+	held.Held = true
+	m.update(func(tx *store.Tx) error { return tx.PutBan(held) })
+	check(t, 1, m.adopt(10, "203.0.113.9/32"))
+	got := m.state()
+	check(t, []ban.Ban{{Prefix: held.Prefix, Start: at(10), Until: at(34), Count: 1, Origin: ban.OriginAdopted}}, got.Bans)
+	check(t, []store.Ended{{Ban: held, At: at(10), How: store.Lapsed}}, got.Ended)
+}

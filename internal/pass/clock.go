@@ -2,7 +2,6 @@ package pass
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -133,10 +132,7 @@ func (p Pass) endDoubt(tx *store.Tx, last time.Time) error {
 		return err
 	}
 	var before time.Time
-	if err := before.UnmarshalBinary(value); err != nil {
-		return fmt.Errorf("setting %s: %w", settingJump, err)
-	}
-	if p.Now.Before(before) {
+	if before.UnmarshalBinary(value) != nil || p.Now.Before(before) { // one that can't be read is none
 		return nil
 	}
 	return p.rewind(tx)
@@ -177,7 +173,35 @@ func (p Pass) rewind(tx *store.Tx) error {
 			return err
 		}
 	}
-	return tx.EndPardons(p.Now)
+	return errors.Join(p.rewindLogins(tx), tx.EndPardons(p.Now))
+}
+
+// rewindLogins takes back what is known of who could log in, and who could not.
+func (p Pass) rewindLogins(tx *store.Tx) error {
+	outage, err := tx.Outage()
+	if err != nil {
+		return err
+	}
+	if outage.Rewind(p.Now) {
+		if err := tx.PutOutage(outage); err != nil {
+			return err
+		}
+	}
+	var ahead []store.Login
+	for l, err := range tx.Logins() {
+		if err != nil {
+			return err
+		}
+		if l.At.After(p.Now) {
+			ahead = append(ahead, store.Login{Prefix: l.Prefix, At: p.Now})
+		}
+	}
+	for _, l := range ahead {
+		if err := tx.PutLogin(l); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p Pass) rewindEnforced(tx *store.Tx, prefix netip.Prefix) error {

@@ -385,3 +385,21 @@ func TestFaultsDoNotHelpThoseWhoNeverLoggedIn(t *testing.T) {
 	read := newMachine(t).read(at(6), log)
 	check(t, []int{many, 0}, []int{len(read.Bans), len(read.Held)})
 }
+
+// A login under a clock that was ahead must not hide an outage once the clock is
+// right.
+func TestALoginUnderAClockAheadHidesNoOutage(t *testing.T) {
+	outage := slices.Concat(failures(alice, 6, 6, 6, 6, 6), failures(bob, 6.1, 6.1, 6.1, 6.1, 6.1), failures(carol, 6.2, 6.2, 6.2, 6.2, 6.2))
+	m := newMachine(t)
+	log := customers()
+	m.read(at(1), log)
+	log = slices.Concat(log, successes(alice, 120))
+	m.read(at(120), log)
+	for _, hour := range []float64{120, 121.1, 4, 5.1} { // it is believed, and then set right
+		if _, err := m.at(at(hour)).CheckClock(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := m.read(at(7), slices.Concat(log, outage))
+	check(t, []int{0, 3}, []int{len(read.Bans), len(read.Held)})
+}
