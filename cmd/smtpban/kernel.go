@@ -29,8 +29,7 @@ type kernel struct {
 	never   ban.NeverBan
 	needed  ban.NeverBan // by the machine itself
 	peers   []netip.Addr // of SSH sessions; no later run is to know them
-	publish []config.Publish
-	machine // as it is now
+	machine              // as it is now
 	last    machine
 }
 
@@ -61,7 +60,7 @@ func (a *app) openKernel(cfg config.Config, s *store.Store) (*kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &kernel{table: table, publish: cfg.Publish, machine: machine{Names: cfg.Policy.IgnoreName, Route: cfg.Route, Publish: cfg.Publish}}
+	k := &kernel{table: table, machine: machine{Names: cfg.Policy.IgnoreName, Route: cfg.Route, Publish: cfg.Publish}}
 	if err := k.guard(cfg, s, a.log); err != nil {
 		table.Close()
 		return nil, err

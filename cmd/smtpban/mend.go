@@ -77,13 +77,7 @@ func (a *app) standIn(cfg config.Config, p pass.Pass, cause error) error {
 		return nil
 	}
 	p.Store = p.Store.FromSnapshot()
-	k, err := a.openKernel(cfg, p.Store)
-	if err != nil {
-		return err
-	}
-	defer k.close()
-	settled, err := p.Settle(k.never.With(k.last.Protected, k.last.Names), a.enforcer(k), true)
-	return errors.Join(err, a.announceSettled(settled, everything))
+	return a.putBack(cfg, p)
 }
 
 // orphaned returns an error if the state is missing, but not routes of ours: it was

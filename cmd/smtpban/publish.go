@@ -17,14 +17,14 @@ import (
 
 // publishBans writes the banned prefixes for other programs.
 func (a *app) publishBans(p pass.Pass, k *kernel) error {
-	if len(k.publish) == 0 || a.private() {
+	if len(k.Publish) == 0 || a.private() {
 		return nil
 	}
 	bans, err := inForce(p, k.never)
 	if err != nil {
 		return err
 	}
-	return a.publish(k.publish, report.Publication(bans))
+	return a.publish(k.Publish, report.Publication(bans))
 }
 
 // private reports whether something is tried out, perhaps with another state, which
