@@ -83,13 +83,13 @@ func (s *story) downgraded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newer := bytes.ReplaceAll(ours, []byte("schema\x00\x00\x00\x01"), []byte("schema\x00\x00\x00\x63"))
+	newer := bytes.ReplaceAll(ours, []byte("schema\x00\x00\x00\x02"), []byte("schema\x00\x00\x00\x63"))
 	newer = bytes.ReplaceAll(newer, []byte("digest\x01"), []byte("digesu\x01"))
 	overwrite(t, path, newer)
 	before, inKernel := storeFiles(t, s.system), routes(t, s.system)
 
 	_, told, code := s.try(t, "smtpban", "block")
-	if code != 78 || !strings.Contains(told, "schema 99, this version knows up to 1: written by a newer version of smtpban") {
+	if code != 78 || !strings.Contains(told, "schema 99, this version knows up to 2: written by a newer version of smtpban") {
 		t.Errorf("block with a newer state: exit status %d, %s", code, told)
 	}
 	s.try(t, "systemctl", "start", "smtpban-expire.service")

@@ -19,6 +19,7 @@ type content struct {
 	Evidence  map[netip.Prefix]ban.Evidence
 	Enforced  map[netip.Prefix]Enforced
 	Pardons   []Pardon
+	Ignores   []ban.Ignore
 	History   []Ended
 	Logins    []Login
 	Outage    ban.Outage
@@ -55,6 +56,9 @@ func (c content) put(tx *Tx) error {
 	}
 	for _, pardon := range c.Pardons {
 		errs = append(errs, tx.PutPardon(pardon))
+	}
+	for _, i := range c.Ignores {
+		errs = append(errs, tx.PutIgnore(i))
 	}
 	for name, value := range c.Settings {
 		errs = append(errs, tx.PutSetting(name, value))
@@ -95,6 +99,8 @@ func load(t testing.TB, s *Store, settings ...string) content {
 			c.History = append(c.History, x)
 		}
 		c.Pardons, err = tx.Pardons()
+		failed(err)
+		c.Ignores, err = tx.Ignores()
 		failed(err)
 		for l, err := range tx.Logins() {
 			if failed(err) {
@@ -181,6 +187,10 @@ func sample() content {
 		},
 		Enforced: map[netip.Prefix]Enforced{four: {Since: at(2.1), Late: at(7)}, six: {Since: at(1.25)}},
 		Pardons:  []Pardon{{netip.MustParsePrefix("192.0.2.0/24"), at(-7)}, {netip.MustParsePrefix("::/0"), at(-6)}},
+		Ignores: []ban.Ignore{
+			{Prefix: netip.MustParsePrefix("198.51.100.0/24"), Added: at(-9), Until: ban.Forever, Reason: "the office\n\"è\""},
+			{Prefix: six, Added: at(0.5), Until: at(9)},
+		},
 		History: []Ended{
 			{Ban: ban.Ban{Prefix: six, Class: ban.SASLAuth, Failures: 5, Start: at(-90), Until: at(-66), Count: 1, Origin: ban.OriginJournal}, At: at(-66), How: Expired},
 			{Ban: ban.Ban{Prefix: four, Start: at(-60), Until: ban.Forever, Count: 1, Origin: ban.OriginManual, Reason: "mistake"}, At: at(-50), How: Unbanned},

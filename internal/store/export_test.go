@@ -112,7 +112,7 @@ func TestAnExportOfAMissingOrEmptyStateHasNoRecord(t *testing.T) {
 	update(t, fresh, nothing)
 	for _, s := range []*Store{newStore(t), fresh} {
 		got := string(exported(t, s))
-		const want = `{"smtpban":"export","schema":1,"version":"1.0","exported":"2026-03-05T04:00:00.000000Z"}
+		const want = `{"smtpban":"export","schema":2,"version":"1.0","exported":"2026-03-05T04:00:00.000000Z"}
 {"smtpban":"end","records":0}
 `
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -210,7 +210,7 @@ func through(t interface{ Fatal(...any) }, p pair) pair {
 }
 
 const (
-	header = `{"smtpban":"export","schema":1,"version":"1.0","exported":"2026-03-05T04:00:00.000000Z"}` + "\n"
+	header = `{"smtpban":"export","schema":2,"version":"1.0","exported":"2026-03-05T04:00:00.000000Z"}` + "\n"
 	pardon = `{"record":"pardon","prefix":"192.0.2.0/24","until":"2026-03-01T00:00:00Z"}` + "\n"
 	last   = `{"smtpban":"end","records":1}` + "\n"
 )
@@ -225,8 +225,8 @@ func TestAnImportSaysWhatIsWrongWhereAndChangesNothing(t *testing.T) {
 		{"", "export: it is empty"},
 		{"\n", `export:1: it is no export of smtpban, which begins with {"smtpban":"export",`},
 		{pardon, `export:1: it is no export of smtpban, which begins with {"smtpban":"export",`},
-		{strings.Replace(header, "1,", "2,", 1) + pardon + last, "export:1: schema 2, this version knows up to 1: written by a newer version of smtpban"},
-		{strings.Replace(header, "1,", "0,", 1) + pardon + last, "export:1: schema 0, this version knows only 1"},
+		{strings.Replace(header, "2,", "3,", 1) + pardon + last, "export:1: schema 3, this version knows up to 2: written by a newer version of smtpban"},
+		{strings.Replace(header, "2,", "0,", 1) + pardon + last, "export:1: schema 0, and the first one is 1"},
 		{strings.Replace(header, "{", `{"x":1,`, 1) + pardon + last, `export:1: unknown field "x"`},
 		{header, "export:1: it is cut off: after 0 records the last line is missing, which says how many there were"},
 		{header + pardon, "export:2: it is cut off: after 1 records the last line is missing, which says how many there were"},
@@ -277,6 +277,8 @@ func TestAnImportSaysWhatIsWrongWhereAndChangesNothing(t *testing.T) {
 		{record("gap", `"number":0,"noticed":"2026-03-01T00:00:00Z"`), "export:2: gap: number: 0 is not between 1 and 9007199254740992"},
 		{record("gap", `"number":1,"noticed":"2026-03-01T00:00:00Z","lost":-1`), "export:2: gap: lost: -1 is negative"},
 		{record("gap", `"number":1,"noticed":"2026-03-01T00:00:00Z","from":"2026-03-02T00:00:00Z","to":"2026-03-01T00:00:00Z"`), "export:2: gap: it ends before it starts"},
+		{record("ignore", `"prefix":"192.0.2.9/32","until":null`), "export:2: ignore: added: there must be a time"},
+		{record("ignore", `"prefix":"192.0.2.9/32","added":"2026-03-02T00:00:00Z","until":"2026-03-01T00:00:00Z"`), "export:2: ignore: it ends before it was added"},
 		{record("session", `"key":""`), "export:2: session: key: it is empty"},
 		{record("session", `"key":"!"`), "export:2: session: illegal base64 data at input byte 0"},
 		{record("setting", `"name":"","value":""`), "export:2: setting: name: it is empty"},
@@ -289,6 +291,15 @@ func TestAnImportSaysWhatIsWrongWhereAndChangesNothing(t *testing.T) {
 		if got := files(t, s); got != nil {
 			t.Errorf("%s: there is now %v", tc.want, got)
 		}
+	}
+}
+
+func TestAnExportOfSchema1IsTaken(t *testing.T) {
+	s := imported(t, []byte(strings.Replace(header, `"schema":2`, `"schema":1`, 1)+pardon+last))
+	want := empty
+	want.Pardons = []Pardon{{netip.MustParsePrefix("192.0.2.0/24"), at(0)}}
+	if diff := cmp.Diff(want, load(t, s), exact); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -88,11 +88,11 @@ func readHeader(text []byte) (Header, error) {
 		return Header{}, errors.New(`it is no export of smtpban, which begins with {"smtpban":"export",`)
 	}
 	newest := newestSchema(migrations)
-	switch {
+	switch { // records have been the same since schema 1, and only new kinds were added
 	case h.Schema > newest:
 		return Header{}, fmt.Errorf("schema %d, this version knows up to %d: %w", h.Schema, newest, ErrNewer)
-	case h.Schema < newest:
-		return Header{}, fmt.Errorf("schema %d, this version knows only %d", h.Schema, newest)
+	case h.Schema == 0:
+		return Header{}, errors.New("schema 0, and the first one is 1")
 	}
 	if err := unmarshal(text, &h); err != nil {
 		return Header{}, err

@@ -35,6 +35,15 @@ func (o *outward) known(t time.Time) *string {
 	return &text
 }
 
+// end is the time at which something ends, null for ban.Forever.
+func (o *outward) end(t time.Time) *string {
+	if t.Equal(ban.Forever) {
+		return nil
+	}
+	text := o.time(t)
+	return &text
+}
+
 // rawText is text that is no UTF-8, as a string of JSON must be: a name was cut
 // within a letter, or the log has another encoding.
 type rawText struct {
@@ -97,6 +106,14 @@ func (in *inward) time(field string, text *string) time.Time {
 		in.fail(field, "there must be a time")
 	}
 	return t
+}
+
+// end reads what outward.end wrote.
+func (in *inward) end(field string, text *string) time.Time {
+	if text == nil {
+		return ban.Forever
+	}
+	return in.time(field, text)
 }
 
 // order makes sure that one time, if it is known, is not after another.

@@ -81,6 +81,7 @@ func kinds() []kind {
 		{"enforced", bucketEnforced, nil, showEnforced, read(jsonEnforced.record)},
 		{"ended", bucketHistory, nil, showEnded, read(jsonEnded.record)},
 		{"pardon", bucketPardons, nil, showPardon, read(jsonPardon.record)},
+		{"ignore", bucketIgnores, nil, showIgnore, read(jsonIgnore.record)},
 		{"login", bucketLogins, nil, showLogin, read(jsonLogin.record)},
 		{KindSetting, bucketSettings, nil, showSetting, read(jsonSetting.record)},
 		{KindSession, bucketSessions, nil, showSession, read(jsonSession.record)},

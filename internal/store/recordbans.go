@@ -21,27 +21,19 @@ type jsonSentence struct {
 }
 
 func (o *outward) sentence(b ban.Ban) jsonSentence {
-	s := jsonSentence{
-		Prefix: b.Prefix.String(), Class: showClass(b.Class), Failures: b.Failures, Start: o.known(b.Start),
+	return jsonSentence{
+		Prefix: b.Prefix.String(), Class: showClass(b.Class), Failures: b.Failures, Start: o.known(b.Start), Until: o.end(b.Until),
 		Count: b.Count, Origin: showText(b.Origin), Reason: showText(b.Reason),
 		Held: b.Held,
 	}
-	if !b.Until.Equal(ban.Forever) {
-		until := o.time(b.Until)
-		s.Until = &until
-	}
-	return s
 }
 
 func (in *inward) sentence(s jsonSentence) ban.Ban {
 	b := ban.Ban{
 		Prefix: in.prefix(s.Prefix), Class: in.class("class", s.Class), Failures: in.count("failures", s.Failures),
-		Start: in.time("start", s.Start), Until: ban.Forever, Count: in.count("count", s.Count),
+		Start: in.time("start", s.Start), Until: in.end("until", s.Until), Count: in.count("count", s.Count),
 		Origin: in.text("origin", s.Origin), Reason: in.text("reason", s.Reason),
 		Held: s.Held,
-	}
-	if s.Until != nil {
-		b.Until = in.time("until", s.Until)
 	}
 	in.order(b.Start, b.Until, "it ends before it starts")
 	return b

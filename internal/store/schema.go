@@ -9,9 +9,15 @@ import (
 )
 
 // migrations lead from one layout to the next: the first one from schema 1 to
-// 2. A missing bucket reads as empty, so a new one needs no step here; a changed
-// one does.
-var migrations = []func(*bolt.Tx) error{}
+// 2. A missing bucket reads as empty, so a new one needs a step only if an earlier
+// version must not go on without knowing of it.
+//
+// The first change that is written to a file takes them. Who only reads, perhaps
+// from a disk that can't be written to, takes the file as it is: all that reads
+// values must know their earlier forms.
+var migrations = []func(*bolt.Tx) error{
+	func(*bolt.Tx) error { return nil }, // ignores: an earlier version would ban who is ignored
+}
 
 // newestSchema is the number of the layout to which the steps lead.
 func newestSchema(steps []func(*bolt.Tx) error) uint32 { return uint32(1 + len(steps)) }
@@ -68,13 +74,4 @@ func migrate(tx *bolt.Tx, steps []func(*bolt.Tx) error) (changed bool, err error
 		}
 	}
 	return true, writeSchema(tx, newest)
-}
-
-// checkSchema is for readers, who can't migrate.
-func checkSchema(tx *bolt.Tx, newest uint32) error {
-	n, err := readSchema(tx, newest)
-	if err == nil && n < newest {
-		err = fmt.Errorf("schema %d of an earlier version; the next smtpban block will bring it up to date", n)
-	}
-	return err
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"net/netip"
 	"os"
 	"strings"
@@ -15,8 +14,7 @@ import (
 	"smtpban/internal/ban"
 )
 
-var update1 = flag.Bool("update-schema-1", false, "write testdata/schema-1.db anew; only before the first release")
-
+// golden was written by the first version.
 const golden = "testdata/schema-1.db"
 
 // goldenCopy returns a store with the bytes of the golden file.
@@ -30,24 +28,44 @@ func goldenCopy(t *testing.T) *Store {
 }
 
 func TestSchema1IsReadAsItWasWritten(t *testing.T) {
-	if *update1 {
-		s := newStore(t)
-		update(t, s, sample().put)
-		if err := os.WriteFile(golden, readFile(t, s.path), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 	s := goldenCopy(t)
+	before := readFile(t, s.path)
 	want := sample()
 	want.Enforced = map[netip.Prefix]Enforced{} // of this and what follows the first version knew nothing
-	want.Logins, want.Outage, want.Bans[2].Held = nil, ban.Outage{}, false
+	want.Logins, want.Ignores, want.Outage, want.Bans[2].Held = nil, nil, ban.Outage{}, false
 	if diff := cmp.Diff(want, load(t, s, sampleSettings...), exact); diff != "" {
 		t.Error(diff)
+	}
+	if !bytes.Equal(before, readFile(t, s.path)) {
+		t.Error("who only reads has changed it")
 	}
 	update(t, s, func(tx *Tx) error { return tx.PutLastCommit(at(5)) })
 	want.Commit = at(5)
 	if diff := cmp.Diff(want, load(t, s, sampleSettings...), exact); diff != "" {
 		t.Error("after an update", diff)
+	}
+	view(t, s, func(tx *Tx) error {
+		n, err := readSchema(tx.bolt, newestSchema(migrations))
+		if n != newestSchema(migrations) {
+			t.Errorf("after an update it has schema %d", n)
+		}
+		return err
+	})
+	if err := inFile(t, s, func(tx *bolt.Tx) error { _, err := readSchema(tx, 1); return err }); !errors.Is(err, ErrNewer) {
+		t.Errorf("an earlier version reads it: %v", err)
+	}
+}
+
+func TestADamagedFileOfSchema1IsReplacedByItsSnapshotOfSchema1(t *testing.T) {
+	s := goldenCopy(t)
+	want := load(t, s, sampleSettings...)
+	writeFile(t, s.snapshot(), readFile(t, s.path))
+	writeFile(t, s.path, nil)
+	if _, err := s.Recover(nothing); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, load(t, s, sampleSettings...), exact); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -151,13 +169,5 @@ func TestAMigrationThatFailsLeavesTheOldSchema(t *testing.T) {
 	}
 	if !bytes.Equal(before, readFile(t, s.path)) {
 		t.Error("the file changed")
-	}
-}
-
-func TestAReaderOfAnOlderSchemaSaysWhatToDo(t *testing.T) {
-	err := inFile(t, goldenCopy(t), func(tx *bolt.Tx) error { return checkSchema(tx, 2) })
-	const want = "schema 1 of an earlier version; the next smtpban block will bring it up to date"
-	if err == nil || err.Error() != want {
-		t.Errorf("got %v, want %q", err, want)
 	}
 }

@@ -144,7 +144,7 @@ func (s *Store) View(fn func(*Tx) error) error {
 	err := s.with(true, func(db *bolt.DB) error {
 		opened = true
 		err := db.View(func(tx *bolt.Tx) error {
-			if err := checkSchema(tx, newestSchema(migrations)); err != nil {
+			if _, err := readSchema(tx, newestSchema(migrations)); err != nil {
 				return err
 			}
 			return fn(&Tx{bolt: tx})

@@ -19,6 +19,7 @@ var (
 	bucketEnforced  = []byte("enforced")  // prefix -> Enforced
 	bucketHistory   = []byte("history")   // end, prefix -> Ended
 	bucketPardons   = []byte("pardons")   // prefix -> up to when nothing counts
+	bucketIgnores   = []byte("ignores")   // prefix -> ban.Ignore
 	bucketLogins    = []byte("logins")    // prefix -> when it last logged in
 	bucketSettings  = []byte("settings")  // name -> what other programs' configuration said, opaque here
 	bucketSessions  = []byte("sessions")  // opaque -> what is remembered of an open SMTP session, opaque here
