@@ -176,11 +176,11 @@ func heaviest(newestFirst []Hit) Class {
 }
 
 // Forgive lifts the client's ban and clears its tally. Nothing that it did up
-// to now counts any more, and a ban that it cuts short does not lengthen the
-// next one.
-func (c *Client) Forgive(now time.Time) {
-	ends := slices.DeleteFunc(slices.Clone(c.Ends), now.Before)
-	*c = Client{Prefix: c.Prefix, Ends: ends, Pardon: latest(c.Pardon, now)}
+// to a time counts any more, and no ban lengthens the next one that ends or ended
+// after since.
+func (c *Client) Forgive(since, to time.Time) {
+	ends := slices.DeleteFunc(slices.Clone(c.Ends), since.Before)
+	*c = Client{Prefix: c.Prefix, Ends: ends, Pardon: latest(c.Pardon, to)}
 }
 
 // Sentence records a ban that was not decided from the journal.

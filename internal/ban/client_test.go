@@ -132,7 +132,7 @@ func TestPermanentBanNeverEnds(t *testing.T) {
 func TestForgivenFailuresNeverCountAgain(t *testing.T) {
 	p, c := DefaultPolicy(), client()
 	feed(p, c, 0, 0, 0, 0, 0)
-	c.Forgive(at(2))
+	c.Forgive(at(2), at(2))
 	want := &Client{Prefix: c.Prefix, Pardon: at(2)}
 	if diff := cmp.Diff(want, c, compare); diff != "" {
 		t.Fatal(diff)
@@ -149,7 +149,7 @@ func TestForgivenFailuresNeverCountAgain(t *testing.T) {
 func TestForgivingKeepsBansServedToTheEnd(t *testing.T) {
 	p, c := DefaultPolicy(), client()
 	feed(p, c, 0, 0, 0, 0, 0)
-	c.Forgive(at(30))
+	c.Forgive(at(30), at(30))
 	if diff := cmp.Diff([]time.Time{at(24)}, c.Ends); diff != "" {
 		t.Error(diff)
 	}
@@ -196,7 +196,7 @@ func TestDueIsWhenNothingMattersAnyMore(t *testing.T) {
 	tallied, banned, pardoned := client(), client(), client()
 	feed(p, tallied, 0, 3)
 	feed(p, banned, 0, 0, 0, 0, 0)
-	pardoned.Forgive(at(1))
+	pardoned.Forgive(at(1), at(1))
 	for _, tc := range []struct {
 		name string
 		c    *Client

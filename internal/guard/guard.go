@@ -17,7 +17,8 @@ type Sources struct {
 	Gateways  []netip.Addr   // next hops of its default routes
 	Resolvers []netip.Addr
 	Postfix   Postfix
-	IgnoreIP  []netip.Prefix // the admin's
+	IgnoreIP  []netip.Prefix // the admin's, in the configuration
+	Ignores   []ban.Ignore   // the admin's, by smtpban ignore
 	SSHPeers  []netip.Addr   // of users who are logged in
 }
 
@@ -41,7 +42,25 @@ func (s Sources) Protected() []ban.Protected {
 	add("in Postfix's proxy_interfaces", singles(s.Postfix.ProxyInterfaces)...)
 	add("Postfix's relayhost", singles(s.Postfix.RelayHost)...)
 	add("in ignoreip", s.IgnoreIP...)
+	set = append(set, Ignored(s.Ignores)...)
 	add("peer of an SSH session", singles(s.SSHPeers)...)
+	return set
+}
+
+// Ignored returns who is protected by smtpban ignore. The reason has the admin's words,
+// which may be anything.
+func Ignored(ignores []ban.Ignore) []ban.Protected {
+	set := make([]ban.Protected, 0, len(ignores))
+	for _, i := range ignores {
+		reason := "ignored by smtpban ignore for ever"
+		if i.Until.Before(ban.Forever) {
+			reason = "ignored by smtpban ignore until " + i.Until.UTC().Format("2006-01-02 15:04:05 MST")
+		}
+		if i.Reason != "" {
+			reason += ": " + i.Reason
+		}
+		set = append(set, ban.Protected{Prefix: i.Prefix, Reason: reason})
+	}
 	return set
 }
 

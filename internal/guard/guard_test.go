@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -40,6 +41,10 @@ func TestSetHoldsAllSourcesWithTheirReason(t *testing.T) {
 			MyNetworks: prefixes("198.51.100.0/24"), ProxyInterfaces: addrs("203.0.113.1"), RelayHost: addrs("203.0.113.2"),
 		},
 		IgnoreIP: prefixes("203.0.113.128/25"),
+		Ignores: []ban.Ignore{
+			{Prefix: netip.MustParsePrefix("198.18.1.0/24"), Until: time.Date(2026, 3, 1, 12, 0, 0, 0, time.FixedZone("CET", 3600)), Reason: "customer"},
+			{Prefix: netip.MustParsePrefix("198.18.2.0/24"), Until: ban.Forever},
+		},
 		SSHPeers: addrs("198.18.0.1"),
 	}.Protected()
 	var want []ban.Protected
@@ -51,6 +56,8 @@ func TestSetHoldsAllSourcesWithTheirReason(t *testing.T) {
 		{"203.0.113.1/32", "in Postfix's proxy_interfaces"},
 		{"203.0.113.2/32", "Postfix's relayhost"},
 		{"203.0.113.128/25", "in ignoreip"},
+		{"198.18.1.0/24", "ignored by smtpban ignore until 2026-03-01 11:00:00 UTC: customer"},
+		{"198.18.2.0/24", "ignored by smtpban ignore for ever"},
 		{"198.18.0.1/32", "peer of an SSH session"},
 	} {
 		want = append(want, ban.Protected{Prefix: netip.MustParsePrefix(m[0]), Reason: m[1]})

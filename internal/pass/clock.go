@@ -173,7 +173,7 @@ func (p Pass) rewind(tx *store.Tx) error {
 			return err
 		}
 	}
-	return errors.Join(p.rewindLogins(tx), tx.EndPardons(p.Now))
+	return errors.Join(p.rewindLogins(tx), p.rewindIgnores(tx), tx.EndPardons(p.Now))
 }
 
 // rewindLogins takes back what is known of who could log in, and who could not.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"smtpban/internal/ban"
 	"smtpban/internal/store"
@@ -107,20 +108,40 @@ func (p Pass) unban(tx *store.Tx, prefixes []netip.Prefix, may func(ban.Ban) boo
 	if ended, err = p.endOverlapping(tx, prefixes, may); err != nil {
 		return nil, err
 	}
-	if err := p.pardonNetworks(tx, prefixes); err != nil {
-		return nil, err
+	var amnesties []amnesty
+	for _, prefix := range prefixes {
+		amnesties = append(amnesties, amnesty{prefix, p.Now, p.Now})
 	}
-	clients, err := p.clientsIn(tx, prefixes)
+	return ended, errors.Join(p.forgive(tx, amnesties), p.stamp(tx))
+}
+
+// An amnesty forgives the clients in a prefix: nothing counts any more that they did
+// up to a time, and no ban lengthens their next one that ended after since.
+type amnesty struct {
+	prefix    netip.Prefix
+	since, to time.Time
+}
+
+// forgive grants the amnesties. Who falls under several gets the best of each.
+func (p Pass) forgive(tx *store.Tx, amnesties []amnesty) error {
+	if err := p.pardonNetworks(tx, amnesties); err != nil {
+		return err
+	}
+	clients, err := p.clientsIn(tx, amnesties)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, c := range clients {
-		c.Forgive(p.Now)
+		for _, a := range amnesties {
+			if a.prefix.Overlaps(c.Prefix) {
+				c.Forgive(a.since, a.to)
+			}
+		}
 		if err := tx.PutClient(c, p.Policy.Due(c)); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return ended, p.stamp(tx)
+	return nil
 }
 
 // Admit ends the bans on clients from whose addresses somebody is logged in, and
@@ -145,7 +166,7 @@ func (p Pass) Admit(peers []netip.Addr) (ended []ban.Ban, err error) {
 		return nil, err
 	}
 	err = p.Store.Update(func(tx *store.Tx) error {
-		ended, err = p.unban(tx, accused, func(b ban.Ban) bool { return b.Prefix.Bits() >= p.Policy.Client(b.Prefix.Addr()).Bits() })
+		ended, err = p.unban(tx, accused, p.upToClient(accused))
 		return err
 	})
 	return ended, err
@@ -192,12 +213,12 @@ func (p Pass) endOverlapping(tx *store.Tx, prefixes []netip.Prefix, may func(ban
 
 // pardonNetworks remembers the prefixes that hold many clients, for those not
 // known yet.
-func (p Pass) pardonNetworks(tx *store.Tx, prefixes []netip.Prefix) error {
-	for _, prefix := range prefixes {
-		if p.Policy.Client(prefix.Addr()).Bits() <= prefix.Bits() {
+func (p Pass) pardonNetworks(tx *store.Tx, amnesties []amnesty) error {
+	for _, a := range amnesties {
+		if p.Policy.Client(a.prefix.Addr()).Bits() <= a.prefix.Bits() {
 			continue
 		}
-		if err := tx.PutPardon(store.Pardon{Prefix: prefix, Until: p.Now}); err != nil {
+		if err := tx.PutPardon(store.Pardon{Prefix: a.prefix, Until: a.to}); err != nil {
 			return err
 		}
 	}
@@ -206,10 +227,10 @@ func (p Pass) pardonNetworks(tx *store.Tx, prefixes []netip.Prefix) error {
 
 // clientsIn returns the clients to forgive: those known in the prefixes and, so
 // that its pardon is remembered, each one that a prefix itself stands for.
-func (p Pass) clientsIn(tx *store.Tx, prefixes []netip.Prefix) (clients []ban.Client, err error) {
+func (p Pass) clientsIn(tx *store.Tx, amnesties []amnesty) (clients []ban.Client, err error) {
 	unknown := map[netip.Prefix]bool{}
-	for _, prefix := range prefixes {
-		if own := p.Policy.Client(prefix.Addr()); own.Bits() <= prefix.Bits() {
+	for _, a := range amnesties {
+		if own := p.Policy.Client(a.prefix.Addr()); own.Bits() <= a.prefix.Bits() {
 			unknown[own] = true
 		}
 	}
@@ -217,7 +238,7 @@ func (p Pass) clientsIn(tx *store.Tx, prefixes []netip.Prefix) (clients []ban.Cl
 		if err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(prefixes, c.Prefix.Overlaps) {
+		if slices.ContainsFunc(amnesties, func(a amnesty) bool { return a.prefix.Overlaps(c.Prefix) }) {
 			clients = append(clients, c)
 			delete(unknown, c.Prefix)
 		}
