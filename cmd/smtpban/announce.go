@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"smtpban/internal/ban"
 	"smtpban/internal/journal"
 	"smtpban/internal/pass"
+	"smtpban/internal/report"
 	"smtpban/internal/route"
 	"smtpban/internal/store"
 )
@@ -76,10 +78,10 @@ func (a *app) announceBans(state *store.Store, bans []ban.Ban, more int, never b
 		return nil
 	})
 	a.each(real, more, a.would("banned", "ban"), idBanned, func(b ban.Ban) string {
-		return fmt.Sprintf("%s %s: %s, %d failures, ban %d", b.Prefix, until(b), b.Class, b.Failures, b.Count)
+		return fmt.Sprintf("%s %s: %s, %d failures, ban %d", b.Prefix, until(b.Until), b.Class, b.Failures, b.Count)
 	})
 	a.each(spared, 0, a.would("spared", "spare"), idSpared, func(b ban.Ban) string {
-		return fmt.Sprintf("%s, %s: %s, %d failures", b.Prefix, reasons[b.Prefix], b.Class, b.Failures)
+		return fmt.Sprintf("%s, %s: %s, %d failures", b.Prefix, report.Printable(reasons[b.Prefix]), b.Class, b.Failures)
 	})
 	return len(spared), err
 }
@@ -194,9 +196,9 @@ func (a *app) each(bans []ban.Ban, more int, verb, id string, text func(ban.Ban)
 	}
 }
 
-func until(b ban.Ban) string {
-	if b.Until.Before(ban.Forever) {
-		return "until " + b.Until.UTC().Format("2006-01-02 15:04:05 MST")
+func until(end time.Time) string {
+	if end.Before(ban.Forever) {
+		return "until " + end.UTC().Format("2006-01-02 15:04:05 MST")
 	}
 	return "for ever"
 }

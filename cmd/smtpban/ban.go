@@ -4,15 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"smtpban/internal/ban"
 	"smtpban/internal/config"
+	"smtpban/internal/guard"
 	"smtpban/internal/pass"
+	"smtpban/internal/report"
 )
 
 func newBanCommand(a *app) *cobra.Command {
@@ -52,7 +54,7 @@ func banArgs(_ *cobra.Command, args []string) error {
 }
 
 func (a *app) ban(args []string, length, reason string, force bool) error {
-	span, err := banLength(length)
+	span, err := lengthOf("a ban", length)
 	if err != nil {
 		return err
 	}
@@ -74,7 +76,7 @@ func (a *app) ban(args []string, length, reason string, force bool) error {
 			if b.Until.After(end) {
 				longer = ", as before; unban it first to shorten that"
 			}
-			a.log.notice(fmt.Sprintf("%s %s %s%s%s", a.would("banned", "ban"), b.Prefix, until(b), byHand(reason), longer), fields(b, idBanned))
+			a.log.notice(fmt.Sprintf("%s %s %s%s%s", a.would("banned", "ban"), b.Prefix, until(b.Until), byHand(reason), longer), fields(b, idBanned))
 		}
 		return a.settle(p, k, prefixes...)
 	})
@@ -88,14 +90,14 @@ func byHand(reason string) string {
 	return ": by hand, " + strconv.Quote(reason)
 }
 
-// banLength reads --for; 0 stands for bantime.
-func banLength(length string) (time.Duration, error) {
+// lengthOf reads --for; 0 means that it was not given.
+func lengthOf(what, length string) (time.Duration, error) {
 	if length == "" {
 		return 0, nil
 	}
 	span, err := config.ParseSpan(length)
 	if err == nil && span == 0 {
-		err = errors.New("a ban of no length makes no sense")
+		err = fmt.Errorf("%s of no length makes no sense", what)
 	}
 	if err != nil {
 		return 0, usageError{fmt.Errorf("--for: %w", err)}
@@ -106,15 +108,12 @@ func banLength(length string) (time.Duration, error) {
 // bannable reads the prefixes to ban, and refuses all if one must not be. With
 // force it goes around the protected.
 func bannable(args []string, force bool, p pass.Pass, k *kernel) ([]netip.Prefix, error) {
+	asked, err := parseClients(args, p.Policy)
+	if err != nil {
+		return nil, err
+	}
 	var prefixes []netip.Prefix
-	for _, arg := range args {
-		prefix, err := parsePrefix(arg)
-		if err != nil {
-			return nil, err
-		}
-		if !strings.Contains(arg, "/") {
-			prefix = p.Policy.Client(prefix.Addr())
-		}
+	for _, prefix := range asked {
 		var offenders []ban.Offender
 		if k.never.AsksForOffenders(prefix) {
 			if offenders, err = p.Offenders(prefix); err != nil {
@@ -152,6 +151,9 @@ func (k *kernel) refuse(prefix netip.Prefix, rest []netip.Prefix, offenders []ba
 		case force:
 			hint = ", and --force bans only what is not protected"
 		}
+		if slices.Contains(guard.Ignored(k.sources.Ignores), m) {
+			hint += "; smtpban ignore remove " + m.Prefix.String() + " ends that"
+		}
 	}
-	return fmt.Errorf("%s must not be banned: it overlaps %s (%s)%s", prefix, m.Prefix, m.Reason, hint)
+	return fmt.Errorf("%s must not be banned: it overlaps %s (%s)%s", prefix, m.Prefix, report.Printable(m.Reason), hint)
 }

@@ -112,7 +112,7 @@ func (a *app) onKernel(cfg config.Config, p pass.Pass, do func(config.Config, pa
 	}
 	defer k.close()
 	doubt := a.checkClock(&p)
-	err = errors.Join(doubt, do(cfg, p, k), k.remember(p.Store))
+	err = errors.Join(doubt, a.endIgnores(p, k), do(cfg, p, k), k.remember(p.Store))
 	// gofail: var beforeUnlock string
 	// return errors.New(beforeUnlock)
 	return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"smtpban/internal/ban"
 	"smtpban/internal/config"
 	"smtpban/internal/guard"
+	"smtpban/internal/pass"
 	"smtpban/internal/report"
 )
 
@@ -34,13 +36,13 @@ func newCheckCommand(a *app) *cobra.Command {
 				return nil
 			}
 			postfix, _, err := guard.ReadPostfix(nil)
-			return errors.Join(describe(a.stdout, cfg, postfix), err)
+			return errors.Join(describe(a.stdout, cfg, postfix, a.describeIgnores(cfg)), err)
 		},
 	}
 }
 
 // describe prints what the configuration means, in words.
-func describe(w io.Writer, cfg config.Config, postfix guard.Postfix) error {
+func describe(w io.Writer, cfg config.Config, postfix guard.Postfix, ignores string) error {
 	p := cfg.Policy
 	lines := []string{
 		"The configuration is valid.",
@@ -57,6 +59,9 @@ func describe(w io.Writer, cfg config.Config, postfix guard.Postfix) error {
 	if len(p.IgnoreName) > 0 {
 		lines = append(lines, "Never banned, if Postfix verified such a name: "+strings.Join(p.IgnoreName, ", ")+".")
 	}
+	if ignores != "" {
+		lines = append(lines, ignores)
+	}
 	if len(postfix.Unread) > 0 {
 		lines = append(lines, "Of Postfix's settings these can't be read; list in ignoreip whom they stand for: "+strings.Join(postfix.Unread, "; ")+".")
 	}
@@ -64,6 +69,23 @@ func describe(w io.Writer, cfg config.Config, postfix guard.Postfix) error {
 		return err
 	}
 	return writeWeights(w, p)
+}
+
+// describeIgnores says who is ignored, "" for nobody. The configuration may well be
+// checked by somebody who may not read the state.
+func (a *app) describeIgnores(cfg config.Config) string {
+	ignores, err := pass.Pass{Store: a.state(cfg), Now: a.now}.Ignores()
+	switch {
+	case err != nil:
+		return "Whom smtpban ignore spares as well is not known: " + err.Error()
+	case len(ignores) == 0:
+		return ""
+	}
+	var prefixes []netip.Prefix
+	for _, i := range ignores {
+		prefixes = append(prefixes, i.Prefix)
+	}
+	return "Not banned either, by smtpban ignore: " + some(prefixes) + "."
 }
 
 func describeLength(p ban.Policy) string {

@@ -108,6 +108,7 @@ func (d *doctor) examinations() []examination {
 		{"routes-agree", func() finding { return d.agreement }},
 		{"end-connections", d.ending},
 		{"outage", d.outage},
+		{"ignored", d.ignored},
 		{"lists", d.lists},
 		{"timers", d.timers},
 		{"state", d.stateFile},

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"smtpban/internal/ban"
 	"smtpban/internal/journal"
 	"smtpban/internal/store"
 )
@@ -21,6 +22,7 @@ type memory struct {
 	suppressed, gaps []store.Gap // noticed lately
 	doubt            time.Time
 	held             int // bans, because of an outage
+	ignores          []ban.Ignore
 }
 
 func (d *doctor) recall() (m memory, err error) {
@@ -30,7 +32,7 @@ func (d *doctor) recall() (m memory, err error) {
 	if err := d.orphaned(d.cfg, d.store); errors.Is(err, errOrphaned) {
 		return m, err
 	}
-	err = d.store.View(func(tx *store.Tx) error {
+	err = d.store.View(func(tx *store.Tx) (err error) {
 		for g, err := range tx.Gaps() {
 			switch {
 			case err != nil:
@@ -49,6 +51,9 @@ func (d *doctor) recall() (m memory, err error) {
 			if b.Held && b.Active(d.now) {
 				m.held++
 			}
+		}
+		if m.ignores, err = tx.Ignores(); err != nil {
+			return err
 		}
 		m.doubt, err = tx.Doubt()
 		return err
@@ -104,6 +109,17 @@ func (d *doctor) outage() finding {
 	}
 	return warning("does the authentication work again? smtpban block --confirm lets them through, see OUTAGES in smtpban(8)",
 		"%s held back, since nobody could log in any more", plural(d.memory.held, "ban"))
+}
+
+// ignored tells how many are ignored: such a list is forgotten easily.
+func (d *doctor) ignored() finding {
+	if f := d.unknown(); f.result != "" {
+		return f
+	}
+	if len(d.memory.ignores) == 0 {
+		return ok("nobody is, by smtpban ignore")
+	}
+	return ok("ignored prefixes: %d, see smtpban ignore list", len(d.memory.ignores))
 }
 
 // lists tries to write where lists are published, and leaves nothing there.

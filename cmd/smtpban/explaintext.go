@@ -59,7 +59,7 @@ func (x explanation) lines(e report.Explanation) []labeled {
 		lines[0].text += ", not by a route of ours alone"
 	}
 	if e.Protected != nil {
-		lines = append(lines, labeled{"Protected", e.Protected.Prefix.String() + ", " + e.Protected.Reason})
+		lines = append(lines, labeled{"Protected", e.Protected.Prefix.String() + ", " + report.Printable(e.Protected.Reason)})
 	}
 	switch {
 	case e.Ban != nil:

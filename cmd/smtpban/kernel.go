@@ -15,6 +15,7 @@ import (
 	"smtpban/internal/ban"
 	"smtpban/internal/config"
 	"smtpban/internal/guard"
+	"smtpban/internal/pass"
 	"smtpban/internal/report"
 	"smtpban/internal/route"
 	"smtpban/internal/store"
@@ -24,6 +25,7 @@ import (
 // banned on it.
 type kernel struct {
 	table   *route.Table
+	sources guard.Sources
 	postfix guard.Postfix
 	fresh   []byte // postconf's answer, if it is newer than the one in the state
 	never   ban.NeverBan
@@ -103,8 +105,27 @@ func (k *kernel) guard(cfg config.Config, s *store.Store, log *logger) error {
 	sources.IgnoreIP = nil
 	k.needed = ban.NewNeverBan(sources.Protected(), nil)
 	sources.IgnoreIP, sources.SSHPeers = cfg.Policy.IgnoreIP, k.peers
-	k.never = ban.NewNeverBan(sources.Protected(), k.Names)
-	return nil
+	k.sources = sources
+	return s.View(func(tx *store.Tx) error {
+		ignores, err := tx.Ignores()
+		k.heed(ignores)
+		return err
+	})
+}
+
+// heed takes those who are ignored among the ones who must never be banned.
+func (k *kernel) heed(ignores []ban.Ignore) {
+	k.sources.Ignores = ignores
+	k.never = ban.NewNeverBan(k.sources.Protected(), k.Names)
+}
+
+// heedActive heeds those ignores whose time is not over.
+func (k *kernel) heedActive(p pass.Pass) error {
+	ignores, err := p.Ignores()
+	if err == nil {
+		k.heed(ignores)
+	}
+	return err
 }
 
 // tellPostfix warns once where it is not sure whom Postfix trusts: they may be banned.

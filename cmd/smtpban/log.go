@@ -16,6 +16,8 @@ const (
 	idSpared   = "e52b0fd3a1cf4d6f8f5f6a6f9a1c7b34"
 	idUnbanned = "7f1d4a60e6f94f0a9b0b5ce6a3d8e942"
 	idHeld     = "0d2badb4a649d25faafa499c485a082d"
+	idIgnored  = "5d61eb2d55f549dfac1c2bdde6e890ce"
+	idStopped  = "6263e8ad85f840ccb21ba23dfd9b2f56" // ignoring
 )
 
 // logger writes to the journal, with fields, if that is where standard error

@@ -96,7 +96,7 @@ func newRootCommand(a *app) *cobra.Command {
 	a.addOutputFlags(root)
 	root.AddCommand(
 		newBlockCommand(a), newReportCommand(a), newListCommand(a), newExplainCommand(a), newSimulateCommand(a), newMatchCommand(a),
-		newBanCommand(a), newUnbanCommand(a), newCheckCommand(a), newDoctorCommand(a), newExportCommand(a), newImportCommand(a),
+		newBanCommand(a), newUnbanCommand(a), newIgnoreCommand(a), newCheckCommand(a), newDoctorCommand(a), newExportCommand(a), newImportCommand(a),
 		newExpireCommand(a), newRestoreCommand(a),
 	)
 	for _, cmd := range root.Commands() {

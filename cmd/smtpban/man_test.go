@@ -33,8 +33,8 @@ const (
 
 func TestManualPageDefinesEveryCommand(t *testing.T) {
 	var want []string
-	for _, cmd := range completeRoot().Commands() {
-		want = append(want, cmd.Use)
+	for _, cmd := range commands(completeRoot()) {
+		want = append(want, strings.TrimSuffix(strings.TrimPrefix(cmd.UseLine(), "smtpban "), " [flags]"))
 	}
 	got := definitions(section(t, "# COMMANDS"))
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -58,13 +58,26 @@ func TestManualPageDefinesEveryOptionWhereItBelongs(t *testing.T) {
 	}
 }
 
+// commands returns those that do something: in the place of ignore its parts.
+func commands(root *cobra.Command) (all []*cobra.Command) {
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "ignore" {
+			all = append(all, cmd.Commands()...)
+		} else {
+			all = append(all, cmd)
+		}
+	}
+	return all
+}
+
 // flagHeadings returns, for each flag as it is written in the page, the heading
 // that says which commands have it.
 func flagHeadings(root *cobra.Command) map[string]string {
 	users := map[string][]string{}
-	for _, cmd := range root.Commands() {
+	for _, cmd := range commands(root) {
 		cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
-			users[describeFlag(f)] = append(users[describeFlag(f)], cmd.Name())
+			name := strings.TrimPrefix(cmd.CommandPath(), "smtpban ")
+			users[describeFlag(f)] = append(users[describeFlag(f)], name)
 		})
 	}
 	headings := map[string]string{}
@@ -214,7 +227,7 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 		Name: "postfix-log", Result: report.Fault, Found: "/etc/postfix has maillog_file = /var/log/postfix.log",
 		Remedy: "postconf -c /etc/postfix -X maillog_file, then postfix reload: Postfix logs to the journal then",
 	}}
-	var list, object, reasons, what, doctor bytes.Buffer
+	var list, object, reasons, what, spared, doctor bytes.Buffer
 	if err := report.WriteBansJSON(&list, bans); err != nil {
 		t.Fatal(err)
 	}
@@ -227,11 +240,15 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 	if err := (simulated{Simulation: simulation, outcomes: outcomes}).writeJSON(&what); err != nil {
 		t.Fatal(err)
 	}
+	ignores := []ban.Ignore{{Prefix: client, Added: at("09:00:00"), Until: at("09:00:00").AddDate(0, 0, 14), Reason: "calls back on Monday"}}
+	if err := report.WriteIgnoresJSON(&spared, ignores); err != nil {
+		t.Fatal(err)
+	}
 	if err := report.WriteChecksJSON(&doctor, checks); err != nil {
 		t.Fatal(err)
 	}
 	var want []string
-	for _, text := range []string{list.String(), object.String(), reasons.String(), what.String(), line, doctor.String()} {
+	for _, text := range []string{list.String(), object.String(), reasons.String(), what.String(), spared.String(), line, doctor.String()} {
 		want = append(want, "```json\n"+text+"```")
 	}
 	if diff := cmp.Diff(want, codeBlock.FindAllString(section(t, "# JSON OUTPUT"), -1)); diff != "" {
@@ -274,7 +291,7 @@ func TestManualPageDefinesEveryCheck(t *testing.T) {
 
 func TestManualPageNamesTheMessageIDs(t *testing.T) {
 	text := section(t, "# JOURNAL FIELDS")
-	for _, id := range []string{idBanned, idSpared, idUnbanned} {
+	for _, id := range []string{idBanned, idSpared, idUnbanned, idHeld, idIgnored, idStopped} {
 		if !strings.Contains(text, "MESSAGE_ID="+id) {
 			t.Errorf("MESSAGE_ID=%s is missing", id)
 		}
@@ -303,7 +320,7 @@ func TestCatalogueExplainsTheMessageIDs(t *testing.T) {
 	for _, match := range regexp.MustCompile(`(?m)^-- ([0-9a-f]{32})`).FindAllStringSubmatch(text, -1) {
 		got = append(got, match[1])
 	}
-	want := []string{idBanned, idSpared, idUnbanned, idHeld}
+	want := []string{idBanned, idSpared, idUnbanned, idHeld, idIgnored, idStopped}
 	slices.Sort(want)
 	slices.Sort(got)
 	if diff := cmp.Diff(want, got); diff != "" {

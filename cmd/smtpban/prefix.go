@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"smtpban/internal/ban"
 )
 
 // everything is all addresses.
@@ -44,6 +46,18 @@ func parsePrefix(arg string) (netip.Prefix, error) {
 	}
 	addr = addr.Unmap()
 	return netip.PrefixFrom(addr, addr.BitLen()), nil
+}
+
+// parseClients reads the arguments of a command to which an address stands for its
+// client: an IPv6 address for its network.
+func parseClients(args []string, policy ban.Policy) ([]netip.Prefix, error) {
+	prefixes, err := parsePrefixes(args)
+	for i := range prefixes {
+		if !strings.Contains(args[i], "/") {
+			prefixes[i] = policy.Client(prefixes[i].Addr())
+		}
+	}
+	return prefixes, err
 }
 
 // join lists the prefixes for people.

@@ -11,21 +11,33 @@ import (
 )
 
 func newUnbanCommand(a *app) *cobra.Command {
-	var all bool
+	var all, ignore bool
+	var o ignoreOptions
 	cmd := &cobra.Command{
 		Use:   "unban PREFIX...",
 		Short: "Lift bans and forget what the clients did",
 		Long: "Lift every ban that shares an address with a PREFIX, and clear the tallies of\n" +
-			"the clients in it: nothing that they did up to now counts any more.",
+			"the clients in it: nothing that they did up to now counts any more. With --ignore\n" +
+			"they are not banned any more.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if all == (len(args) > 0) {
 				return usageError{errors.New("name the addresses or prefixes to unban, or say --all alone")}
+			}
+			switch {
+			case !ignore && o != ignoreOptions{}:
+				return usageError{errors.New("--for and --reason are about --ignore")}
+			case ignore && all:
+				return usageError{errors.New("--ignore is not for everybody: name the addresses or prefixes")}
+			case ignore:
+				return a.ignore(args, o, true)
 			}
 			return a.unban(args)
 		},
 		ValidArgsFunction: a.completeBanned,
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "lift every ban")
+	cmd.Flags().BoolVar(&ignore, "ignore", false, "and ban nobody in it from now on, as smtpban ignore add does")
+	o.addFlags(cmd)
 	a.addWriteFlags(cmd)
 	return cmd
 }

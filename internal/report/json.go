@@ -11,7 +11,6 @@ import (
 	"unicode"
 	"unicode/utf16"
 
-	"smtpban/internal/ban"
 	"smtpban/internal/store"
 )
 
@@ -129,16 +128,12 @@ func toJSON(bans []Ban) []jsonBan {
 	out := make([]jsonBan, 0, len(bans))
 	for _, b := range bans {
 		j := jsonBan{
-			Prefix: b.Prefix, Failures: b.Failures, Start: Stamp(b.Start), Count: b.Count,
+			Prefix: b.Prefix, Failures: b.Failures, Start: Stamp(b.Start), Until: end(b.Until), Count: b.Count,
 			Origin: b.Origin, Reason: b.Reason, Route: b.Route, Held: b.Held,
 		}
 		if b.Class != 0 {
 			class := b.Class.String()
 			j.Class = &class
-		}
-		if b.Until.Before(ban.Forever) {
-			until := Stamp(b.Until)
-			j.Until = &until
 		}
 		out = append(out, j)
 	}

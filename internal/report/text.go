@@ -9,7 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"smtpban/internal/ban"
 	"smtpban/internal/store"
 )
 
@@ -176,16 +175,12 @@ func (t Text) WriteBans(w io.Writer, bans []Ban) error {
 		case len(b.Targets) == 0:
 			route = string(Protected)
 		}
-		until := "forever"
-		if b.Until.Before(ban.Forever) {
-			until = t.Time(b.Until)
-		}
 		class := b.Class.String()
 		if class == "" {
 			class = b.Origin
 		}
 		rows = append(rows, []string{
-			b.Prefix.String(), class, strconv.Itoa(b.Failures), t.Time(b.Start), until,
+			b.Prefix.String(), class, strconv.Itoa(b.Failures), t.Time(b.Start), t.end(b.Until),
 			strconv.Itoa(b.Count), route, Printable(b.Reason),
 		})
 	}
