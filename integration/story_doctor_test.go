@@ -14,7 +14,7 @@ func (s *story) examined(t *testing.T) {
 	s.run(t, "smtpban", "expire") // else it depends on the time whether there is a snapshot
 	well := map[string]string{}
 	for check := range strings.FieldsSeq("configuration postfix-settings postfix-log journal journal-persistent postfix-entries " +
-		"suppressed gaps clients proxy-protocol listeners routes routes-agree end-connections outage timers state snapshot disk clock") {
+		"suppressed gaps clients proxy-protocol listeners routes routes-agree end-connections outage ignored timers state snapshot disk clock") {
 		well[check] = "ok"
 	}
 	well["postfix-uid"] = "warning" // of the forgeries

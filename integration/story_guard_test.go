@@ -44,6 +44,36 @@ func (s *story) loggedIn(t *testing.T) {
 	}
 }
 
+// ignored lets a banned guesser in by smtpban ignore. He goes on guessing and stays in,
+// and nothing of that counts once he is not ignored any more.
+func (s *story) ignored(t *testing.T) {
+	guesser := netip.MustParseAddr("198.51.100.66")
+	guess := func() {
+		t.Helper()
+		s.net.attack(t, []session{{guesser, smtpPort, guesses(maxRetry, 0)}})
+		s.run(t, "journalctl", "--sync")
+		s.run(t, "systemctl", "start", "smtpban-block.service")
+	}
+	guess()
+	s.net.checkDoors(t, []netip.Addr{guesser}, nil)
+	s.run(t, "smtpban", "ignore", "add", guesser.String(), "--for", "1w", "--reason", "a customer")
+	s.net.checkDoors(t, nil, []netip.Addr{guesser})
+	guess()
+	s.net.checkDoors(t, nil, []netip.Addr{guesser})
+	if why := s.run(t, "smtpban", "explain", guesser.String()); !strings.Contains(why, "State: protected\n Protected: "+prefixOf(guesser.String())+", ignored by smtpban ignore until ") {
+		t.Errorf("explain says of who is ignored:\n%s", why)
+	}
+	const idIgnored = "MESSAGE_ID=5d61eb2d55f549dfac1c2bdde6e890ce" // see smtpban(8)
+	if told := s.run(t, "journalctl", "-q", "-x", "-t", "smtpban", idIgnored); !strings.Contains(told, "Subject: "+prefixOf(guesser.String())+" is ignored\n") {
+		t.Errorf("journalctl -x does not explain who is ignored:\n%s", told)
+	}
+	s.run(t, "smtpban", "ignore", "remove", guesser.String())
+	s.run(t, "systemctl", "start", "smtpban-block.service")
+	s.net.checkDoors(t, nil, []netip.Addr{guesser})
+	guess()
+	s.net.checkDoors(t, []netip.Addr{guesser}, nil)
+}
+
 // secondInstance gives Postfix another instance, which trusts a banned client. It
 // is the unit that asks postconf, in its sandbox.
 func (s *story) secondInstance(t *testing.T) {

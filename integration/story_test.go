@@ -73,6 +73,7 @@ func tell(t *testing.T, suite string) {
 		{"what is blocked is published for Postfix's tables", s.published},
 		{"doctor finds nothing, and then what is broken", s.examined},
 		{"unban opens the door", s.unbanned},
+		{"a guesser who is ignored gets in, and is judged anew when that ends", s.ignored},
 		{"whom another instance of Postfix trusts is let in", s.secondInstance},
 		{"who is logged in by SSH is let in again", s.loggedIn},
 		{"bans run out", s.expired},
