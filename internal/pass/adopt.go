@@ -59,7 +59,11 @@ func (p Pass) Adopt(tx *store.Tx, routes []netip.Prefix, asOf time.Time) (adopte
 		}
 		adopted++
 	}
-	return adopted, p.stamp(tx)
+	total := store.Totals{}
+	if adopted > 0 {
+		total.Bans = map[string]int{ban.OriginAdopted: adopted}
+	}
+	return adopted, errors.Join(tx.AddTotals(total), p.stamp(tx))
 }
 
 // coverage returns a test whether a prefix lies within a banned one.

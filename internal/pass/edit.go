@@ -75,15 +75,19 @@ func (p Pass) sentence(tx *store.Tx, b ban.Ban) (ban.Ban, error) {
 // prolong returns what becomes of b where a ban stands on its prefix already.
 func (p Pass) prolong(tx *store.Tx, b ban.Ban) (ban.Ban, error) {
 	old, ok, err := tx.Ban(b.Prefix)
-	if err != nil || !ok {
+	if err != nil {
 		return b, err
+	}
+	isNew := store.Totals{Bans: map[string]int{b.Origin: 1}}
+	if !ok {
+		return b, tx.AddTotals(isNew)
 	}
 	horizon, err := p.Horizon(tx)
 	if err != nil {
 		return b, err
 	}
 	if old.Held || !old.Active(horizon) {
-		return b, endTimely(tx, old)
+		return b, errors.Join(endTimely(tx, old), tx.AddTotals(isNew))
 	}
 	if b.Until.After(old.Until) {
 		old.Until = b.Until

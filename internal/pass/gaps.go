@@ -44,10 +44,12 @@ func (r *reading) commitDamage() error {
 }
 
 func (r *reading) putGaps(tx *store.Tx, gaps []*journal.Gap) error {
+	total := store.Totals{Gaps: len(gaps)}
 	for _, g := range gaps {
+		total.Lost += g.Lost
 		if err := tx.AddGap(store.Gap{From: g.From, To: g.To, Lost: g.Lost, Reason: g.Reason, Noticed: r.Now}); err != nil {
 			return err
 		}
 	}
-	return nil
+	return tx.AddTotals(total)
 }

@@ -20,7 +20,8 @@ type ledger struct {
 	bans    map[netip.Prefix]*sentence
 	expired []ban.Ban // of earlier batches
 	seen    seen
-	watch   *watch // nil if no ban is to be held back
+	made    map[string]int // bans, by their origin
+	watch   *watch         // nil if no ban is to be held back
 
 	// latest is as far as a pardon reaches. One that was given under a clock
 	// ahead would let everybody do as he likes until then.
@@ -65,7 +66,7 @@ func (p Pass) openLedger(tx *store.Tx) (*ledger, error) {
 	}
 	l := &ledger{
 		policy: p.Policy, tx: tx, pardons: pardons, latest: latest,
-		clients: map[netip.Prefix]*ban.Client{}, bans: map[netip.Prefix]*sentence{}, seen: seen{},
+		clients: map[netip.Prefix]*ban.Client{}, bans: map[netip.Prefix]*sentence{}, seen: seen{}, made: map[string]int{},
 	}
 	if p.Hold {
 		l.watch, err = openWatch(tx)
@@ -248,6 +249,9 @@ func (l *ledger) write(horizon time.Time) (bans, held []ban.Ban, err error) {
 			return nil, nil, err
 		}
 	}
+	if err := l.tx.AddTotals(store.Totals{Classes: l.seen.total(), Bans: l.made}); err != nil {
+		return nil, nil, err
+	}
 	if l.watch == nil {
 		return bans, held, nil
 	}
@@ -268,4 +272,15 @@ func (s seen) add(e ban.Event, counted bool) {
 		n.Counted++
 	}
 	s[hour][e.Class] = n
+}
+
+// total adds the hours up.
+func (s seen) total() map[ban.Class]store.Count {
+	sum := map[ban.Class]store.Count{}
+	for _, classes := range s {
+		for class, n := range classes {
+			sum[class] = store.Count{Events: sum[class].Events + n.Events, Counted: sum[class].Counted + n.Counted}
+		}
+	}
+	return sum
 }

@@ -202,6 +202,7 @@ func (l *ledger) sentence(c *ban.Client, b ban.Ban, hits []ban.Hit) error {
 		return err
 	}
 	l.bans[b.Prefix] = s
+	l.made[b.Origin]++
 	return nil
 }
 

@@ -248,6 +248,7 @@ type rest struct {
 	Hours    []store.Hour
 	Shapes   []store.Shape
 	Gaps     []store.Gap
+	Totals   store.Totals
 	Logins   []store.Login
 	Outage   ban.Outage
 }
@@ -256,6 +257,9 @@ func (m *machine) rest() (r rest) {
 	m.t.Helper()
 	err := store.New(m.path).View(func(tx *store.Tx) (err error) {
 		if r.Sessions, err = collect(tx.Sessions()); err != nil {
+			return err
+		}
+		if r.Totals, err = tx.Totals(); err != nil {
 			return err
 		}
 		if r.Hours, err = collect(tx.Hours()); err != nil {

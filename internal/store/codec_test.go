@@ -129,6 +129,7 @@ func values() [][]byte {
 	at.time(s.Commit)
 	return [][]byte{encodeClient(s.Clients[0]), encodeClient(s.Clients[1]), encodeBan(s.Bans[0]), encodeEnded(s.History[1]), encodeEvidence(s.Evidence[s.Bans[2].Prefix]), at.seal(),
 		encodeHour(Hour{Classes: map[ban.Class]Count{ban.SASLAuth: {3, 2}, ban.DNSBL: {300, 0}}}),
+		encodeTotals(Totals{Classes: map[ban.Class]Count{ban.SASLAuth: {3, 2}}, Bans: map[string]int{ban.OriginManual: 300}, Gaps: 1, Lost: 25004}),
 		encodeShape(Shape{Count: 7, First: s.Commit, Last: s.Commit}),
 		encodeOutage(ban.Outage{Since: s.Commit, Held: true, Victims: map[netip.Prefix]ban.Victim{s.Bans[1].Prefix: {Last: s.Commit}}})}
 }
@@ -143,9 +144,10 @@ func decodeAll(value []byte) []error {
 	_, hour := decodeHour(make([]byte, 8), value)
 	_, shape := decodeShape([]byte("="), value)
 	_, outage := decodeOutage(value)
+	_, totals := decodeTotals(value)
 	at := newDecoder(value)
 	at.time()
-	return []error{client, sentence, ended, evidence, hour, shape, outage, at.finish()}
+	return []error{client, sentence, ended, evidence, hour, shape, outage, totals, at.finish()}
 }
 
 func TestEveryFlippedBitAndEveryCutIsDamage(t *testing.T) {

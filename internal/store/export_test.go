@@ -35,6 +35,7 @@ func full(tx *Tx) error {
 		tx.PutSession(Session{[]byte{0, 0xff}, []byte("open\x00")}), tx.PutSession(Session{[]byte{1}, []byte{}}),
 		tx.AddHour(Hour{at(1), map[ban.Class]Count{ban.SASLAuth: {7, 5}, 250: {1, 0}, ban.Login: {3, 0}}}),
 		tx.AddShape(Shape{"smtpd: \xff N", 3, at(1), at(2)}), tx.AddShape(Shape{"", 9, at(-1), at(2)}),
+		tx.AddTotals(Totals{Classes: map[ban.Class]Count{ban.SASLAuth: {7, 5}, 250: {1, 0}}, Bans: map[string]int{ban.OriginJournal: 3, "\xff": 1}, Gaps: 2, Lost: 25004}),
 		tx.AddGap(Gap{From: at(1), To: at(2), Lost: 25004, Reason: "suppressed", Noticed: at(3)}), tx.AddGap(Gap{Reason: "damaged", Noticed: at(4)}),
 	)
 }
@@ -273,6 +274,10 @@ func TestAnImportSaysWhatIsWrongWhereAndChangesNothing(t *testing.T) {
 		{record("due", `"prefix":"192.0.2.9/32","hour":"2026-03-01T00:30:00Z"`), "export:2: due: hour: 2026-03-01T00:30:00Z is not the beginning of an hour since 1970"},
 		{record("hour", `"start":"2026-03-01T00:00:00Z","classes":[{"class":"login","events":1,"counted":2}]`), "export:2: hour: classes.counted: 2 is more than the 1 events"},
 		{record("hour", `"start":"2026-03-01T00:00:00Z","classes":[{"class":"login"},{"class":"login"}]`), `export:2: hour: classes.class: "login" is there twice`},
+		{record("totals", `"classes":[{"class":"login"},{"class":"login"}]`), `export:2: totals: classes.class: "login" is there twice`},
+		{record("totals", `"bans":[{"origin":"manual","bans":-1}]`), "export:2: totals: bans.bans: -1 is negative"},
+		{record("totals", `"bans":[{"origin":"manual"},{"origin":"manual"}]`), `export:2: totals: bans.origin: "manual" is there twice`},
+		{record("totals", `"gaps":-1`), "export:2: totals: gaps: -1 is negative"},
 		{record("shape", `"shape":"","first":"2026-03-02T00:00:00Z","last":"2026-03-01T00:00:00Z"`), "export:2: shape: its last line is earlier than its first"},
 		{record("gap", `"number":0,"noticed":"2026-03-01T00:00:00Z"`), "export:2: gap: number: 0 is not between 1 and 9007199254740992"},
 		{record("gap", `"number":1,"noticed":"2026-03-01T00:00:00Z","lost":-1`), "export:2: gap: lost: -1 is negative"},

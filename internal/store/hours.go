@@ -45,13 +45,17 @@ func (t *Tx) AddHour(h Hour) error {
 
 func encodeHour(h Hour) []byte {
 	e := newEncoder()
-	e.uint(uint64(len(h.Classes)))
-	for _, class := range slices.Sorted(maps.Keys(h.Classes)) {
-		e.uint(uint64(class))
-		e.uint(uint64(h.Classes[class].Events))
-		e.uint(uint64(h.Classes[class].Counted))
-	}
+	e.classes(h.Classes)
 	return e.seal()
+}
+
+func (e *encoder) classes(counts map[ban.Class]Count) {
+	e.uint(uint64(len(counts)))
+	for _, class := range slices.Sorted(maps.Keys(counts)) {
+		e.uint(uint64(class))
+		e.uint(uint64(counts[class].Events))
+		e.uint(uint64(counts[class].Counted))
+	}
 }
 
 // Hours yields what was seen hour by hour, oldest first.
@@ -61,19 +65,21 @@ func decodeHour(key, value []byte) (Hour, error) {
 	if len(key) != 8 {
 		return Hour{}, fmt.Errorf("key %x of an hour: %w", key, errDamaged)
 	}
-	h := Hour{
-		Start:   time.Unix(int64(binary.BigEndian.Uint64(key))*3600, 0).UTC(),
-		Classes: map[ban.Class]Count{},
-	}
 	d := newDecoder(value)
-	for n := d.count(); n > 0 && d.err == nil; n-- {
-		class := ban.Class(d.uint())
-		h.Classes[class] = Count{Events: int(d.uint()), Counted: int(d.uint())}
-	}
+	h := Hour{Start: time.Unix(int64(binary.BigEndian.Uint64(key))*3600, 0).UTC(), Classes: d.classes()}
 	if err := d.finish(); err != nil {
 		return Hour{}, fmt.Errorf("hour %s: %w", h.Start.Format(time.RFC3339), err)
 	}
 	return h, nil
+}
+
+func (d *decoder) classes() map[ban.Class]Count {
+	counts := map[ban.Class]Count{}
+	for n := d.count(); n > 0 && d.err == nil; n-- {
+		class := ban.Class(d.uint())
+		counts[class] = Count{Events: int(d.uint()), Counted: int(d.uint())}
+	}
+	return counts
 }
 
 // PruneHours forgets the hours before a time.

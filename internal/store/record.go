@@ -73,6 +73,7 @@ func kinds() []kind {
 		{"report", bucketMeta, keyReport, showTime("report"), readTime(keyReport)},
 		{"doubt", bucketMeta, keyDoubt, showTime("doubt"), readTime(keyDoubt)},
 		{"outage", bucketMeta, keyOutage, showOutage, read(jsonOutage.record)},
+		{"totals", bucketMeta, keyTotals, showTotals, read(jsonTotals.record)},
 		{KindPosition, bucketPositions, nil, showPosition, read(jsonPosition.record)},
 		{"client", bucketClients, nil, showClient, read(jsonClient.record)},
 		{"due", bucketDue, nil, showDue, read(jsonDue.record)},

@@ -121,27 +121,73 @@ func showHour(key, value []byte) (any, error) {
 	}
 	var o outward
 	start := o.time(h.Start)
-	shown := jsonHour{"hour", &start, []jsonCount{}}
-	for _, class := range slices.Sorted(maps.Keys(h.Classes)) {
-		shown.Classes = append(shown.Classes, jsonCount{showClass(class), h.Classes[class].Events, h.Classes[class].Counted})
+	return jsonHour{"hour", &start, showCounts(h.Classes)}, o.err
+}
+
+func showCounts(counts map[ban.Class]Count) []jsonCount {
+	shown := []jsonCount{}
+	for _, class := range slices.Sorted(maps.Keys(counts)) {
+		shown = append(shown, jsonCount{showClass(class), counts[class].Events, counts[class].Counted})
 	}
-	return shown, o.err
+	return shown
 }
 
 func (j jsonHour) record(in *inward) Record {
-	h := Hour{Start: in.hour("start", j.Start), Classes: map[ban.Class]Count{}}
-	for _, x := range j.Classes {
+	h := Hour{Start: in.hour("start", j.Start), Classes: in.counts(j.Classes)}
+	return Record{pair: pair{key: hourKey(h.Start), value: encodeHour(h)}}
+}
+
+func (in *inward) counts(shown []jsonCount) map[ban.Class]Count {
+	counts := map[ban.Class]Count{}
+	for _, x := range shown {
 		class := in.class("classes.class", x.Class)
-		if _, twice := h.Classes[class]; twice {
+		if _, twice := counts[class]; twice {
 			in.fail("classes.class", "%q is there twice", class)
 		}
 		n := Count{Events: in.count("classes.events", x.Events), Counted: in.count("classes.counted", x.Counted)}
 		if n.Counted > n.Events {
 			in.fail("classes.counted", "%d is more than the %d events", n.Counted, n.Events)
 		}
-		h.Classes[class] = n
+		counts[class] = n
 	}
-	return Record{pair: pair{key: hourKey(h.Start), value: encodeHour(h)}}
+	return counts
+}
+
+type jsonTotals struct {
+	Record  string          `json:"record"`
+	Classes []jsonCount     `json:"classes"`
+	Bans    []jsonBansTotal `json:"bans"`
+	Gaps    int             `json:"gaps"`
+	Lost    int             `json:"lost"`
+}
+
+type jsonBansTotal struct {
+	Origin any `json:"origin"`
+	Bans   int `json:"bans"`
+}
+
+func showTotals(_, value []byte) (any, error) {
+	x, err := decodeTotals(value)
+	if err != nil {
+		return nil, err
+	}
+	shown := jsonTotals{"totals", showCounts(x.Classes), []jsonBansTotal{}, x.Gaps, x.Lost}
+	for _, origin := range slices.Sorted(maps.Keys(x.Bans)) {
+		shown.Bans = append(shown.Bans, jsonBansTotal{showText(origin), x.Bans[origin]})
+	}
+	return shown, nil
+}
+
+func (j jsonTotals) record(in *inward) Record {
+	x := Totals{Classes: in.counts(j.Classes), Bans: map[string]int{}, Gaps: in.count("gaps", j.Gaps), Lost: in.count("lost", j.Lost)}
+	for _, b := range j.Bans {
+		origin := in.text("bans.origin", b.Origin)
+		if _, twice := x.Bans[origin]; twice {
+			in.fail("bans.origin", "%q is there twice", origin)
+		}
+		x.Bans[origin] = in.count("bans.bans", b.Bans)
+	}
+	return Record{pair: pair{key: keyTotals, value: encodeTotals(x)}}
 }
 
 type jsonShape struct {
