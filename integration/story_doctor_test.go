@@ -19,6 +19,7 @@ func (s *story) examined(t *testing.T) {
 	}
 	well["postfix-uid"] = "warning" // of the forgeries
 	well["lists"] = "skipped"       // none is published here
+	well["metrics"] = "skipped"     // nor are these written
 	s.checkDoctor(t, well)
 
 	const main, master = "maillog_file", "submission/inet/smtpd_upstream_proxy_protocol"

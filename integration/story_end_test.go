@@ -47,10 +47,14 @@ func (s *story) explained(t *testing.T) {
 }
 
 // published has the unit, in its sandbox, write the banned prefixes for Postfix's
-// own tables, and looks one up there.
+// own tables, and looks one up there; and metrics that anybody can read.
 func (s *story) published(t *testing.T) {
-	const list, dropIn = "/var/lib/smtpban-lists/postscreen.cidr", "etc/smtpban/smtpban.d/lists.toml"
-	s.write(t, dropIn, fmt.Sprintf("[[publish]]\npath = %q\nformat = \"cidr\"\n", list))
+	const (
+		list     = "/var/lib/smtpban-lists/postscreen.cidr"
+		textfile = "/var/lib/smtpban-lists/smtpban.prom"
+		dropIn   = "etc/smtpban/smtpban.d/lists.toml"
+	)
+	s.write(t, dropIn, fmt.Sprintf("[metrics]\ntextfile = %q\n[[publish]]\npath = %q\nformat = \"cidr\"\n", textfile, list))
 	s.run(t, "systemctl", "start", "smtpban-block.service")
 	var want []string
 	for _, prefix := range routes(t, s.system) {
@@ -66,7 +70,13 @@ func (s *story) published(t *testing.T) {
 	if _, _, code := s.try(t, "postmap", "-q", friend.String(), "cidr:"+list); code != 1 {
 		t.Errorf("Postfix finds %v in the list", friend)
 	}
-	s.run(t, "rm", "/"+dropIn)
+	metrics := s.run(t, "runuser", "-u", "nobody", "--", "cat", textfile)
+	for _, line := range []string{fmt.Sprintf("\nsmtpban_wanted_routes %d\n", len(want)), "\nsmtpban_missing_routes 0\n"} {
+		if !strings.Contains(metrics, line) {
+			t.Errorf("want the line %q in the metrics:\n%s", line, metrics)
+		}
+	}
+	s.run(t, "rm", "/"+dropIn, textfile)
 }
 
 // unbanned pardons one IPv4 and one IPv6 client; the next run, which reads no

@@ -184,8 +184,10 @@ func (a *app) admit(p pass.Pass, k *kernel) error {
 func (a *app) settle(p pass.Pass, k *kernel, about ...netip.Prefix) error {
 	errAdmit := a.admit(p, k)
 	settled, err := p.Settle(k.never, a.enforcer(k), false)
+	errs := []error{errAdmit, err, a.announceSettled(settled, about), a.endConnections(k, settled.Blocked), a.publishBans(p, k)}
 	if err == nil {
 		a.tellSurplus(k, settled.Surplus)
+		errs = append(errs, a.writeMetrics(p, k, settled))
 	}
-	return errors.Join(errAdmit, err, a.announceSettled(settled, about), a.endConnections(k, settled.Blocked), a.publishBans(p, k))
+	return errors.Join(errs...)
 }

@@ -110,6 +110,7 @@ func (d *doctor) examinations() []examination {
 		{"outage", d.outage},
 		{"ignored", d.ignored},
 		{"lists", d.lists},
+		{"metrics", d.metrics},
 		{"timers", d.timers},
 		{"state", d.stateFile},
 		{"snapshot", d.snapshot},

@@ -122,22 +122,38 @@ func (d *doctor) ignored() finding {
 	return ok("ignored prefixes: %d, see smtpban ignore list", len(d.memory.ignores))
 }
 
-// lists tries to write where lists are published, and leaves nothing there.
 func (d *doctor) lists() finding {
 	var f finding
 	for _, p := range d.cfg.Publish {
-		file, err := os.CreateTemp(filepath.Dir(p.Path), ".smtpban.*")
-		if err != nil {
+		if err := tryBeside(p.Path); err != nil {
 			f.fail("let the user smtpban write there, see path of [[publish]] in smtpban.toml(5)", "%s can't be written: %v", p.Path, err)
-			continue
 		}
-		file.Close()
-		os.Remove(file.Name())
 	}
 	if len(d.cfg.Publish) == 0 {
 		return skipped("none is published")
 	}
 	return f.or(ok("%s can be written", plural(len(d.cfg.Publish), "list")))
+}
+
+func (d *doctor) metrics() finding {
+	textfile := d.cfg.Metrics.Textfile
+	if textfile == "" {
+		return skipped("none are written")
+	}
+	if err := tryBeside(textfile); err != nil {
+		return fault("let the user smtpban write there, see textfile of [metrics] in smtpban.toml(5)", "%s can't be written: %v", textfile, err)
+	}
+	return ok("%s can be written", textfile)
+}
+
+// tryBeside makes a file in the directory of another one, as replacing that does, and
+// leaves nothing there.
+func tryBeside(path string) error {
+	file, err := os.CreateTemp(filepath.Dir(path), ".smtpban.*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Close(), os.Remove(file.Name()))
 }
 
 func (d *doctor) stateFile() finding {
@@ -191,10 +207,7 @@ func (d *doctor) disk() finding {
 	if err := unix.Statfs(dir, &disk); err != nil {
 		return fault("installing smtpban makes this directory", "%s: %v", dir, err)
 	}
-	size := int64(0)
-	if info, err := os.Stat(d.path); err == nil {
-		size = info.Size()
-	}
+	size, _ := d.store.Size() // the check of the state tells why it can't be looked at
 	free := int64(disk.Bavail) * disk.Bsize
 	switch {
 	case disk.Flags&unix.ST_RDONLY != 0:

@@ -42,7 +42,8 @@ type machine struct {
 	Route     config.Route    `json:"route"`
 	UID       int             `json:"uid"` // whose entries were last read; 0 if none were
 
-	Publish []config.Publish `json:"publish,omitempty"`
+	Publish  []config.Publish `json:"publish,omitempty"`
+	Textfile string           `json:"textfile,omitempty"` // of the metrics
 
 	// What has been told, and is not to be told at every run.
 	CannotEnd bool     `json:"cannot_end"`       // connections
@@ -62,7 +63,9 @@ func (a *app) openKernel(cfg config.Config, s *store.Store) (*kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &kernel{table: table, machine: machine{Names: cfg.Policy.IgnoreName, Route: cfg.Route, Publish: cfg.Publish}}
+	k := &kernel{table: table, machine: machine{
+		Names: cfg.Policy.IgnoreName, Route: cfg.Route, Publish: cfg.Publish, Textfile: cfg.Metrics.Textfile,
+	}}
 	if err := k.guard(cfg, s, a.log); err != nil {
 		table.Close()
 		return nil, err

@@ -48,18 +48,23 @@ func publishTo(to config.Publish, all []report.Published) error {
 	if err := writers()[to.Format](&text, all); err != nil {
 		return err
 	}
-	old, err := os.ReadFile(to.Path)
-	if err == nil && bytes.Equal(old, text.Bytes()) {
-		return nil
-	}
-	err = replace(to.Path, text.Bytes())
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w (the units write only below /var/lib/smtpban-lists and where a drop-in's ReadWritePaths= allows it, as the user smtpban)", err)
-	}
-	if err != nil {
+	if err := replaceChanged(to.Path, text.Bytes()); err != nil {
 		return fmt.Errorf("publishing the bans: %w", err)
 	}
 	return nil
+}
+
+// replaceChanged gives a file for other programs its text, if it has another one.
+func replaceChanged(path string, text []byte) error {
+	old, err := os.ReadFile(path)
+	if err == nil && bytes.Equal(old, text) {
+		return nil
+	}
+	err = replace(path, text)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w (the units write only below /var/lib/smtpban-lists and where a drop-in's ReadWritePaths= allows it, as the user smtpban)", err)
+	}
+	return err
 }
 
 func writers() map[string]func(io.Writer, []report.Published) error {

@@ -76,8 +76,8 @@ func (a *app) putBack(cfg config.Config, p pass.Pass) error {
 	return errors.Join(err, a.announceSettled(settled, everything))
 }
 
-// undo takes all our routes away and empties the published lists, for whoever stops
-// smtpban for good. It needs no state but the lock on it, so that it works with one
+// undo takes all our routes away, empties the published lists and removes the metrics,
+// for whoever stops smtpban for good. It needs no state but the lock on it, so that it works with one
 // that is damaged or of a newer version; the next run of another command draws the
 // routes anew.
 func (a *app) undo() error {
@@ -98,7 +98,7 @@ func (a *app) undo() error {
 		if err != nil || last.Route.Protocol == 0 {
 			return errors.Join(broken, err)
 		}
-		cfg.Route, cfg.Publish = last.Route, last.Publish
+		cfg.Route, cfg.Publish, cfg.Metrics.Textfile = last.Route, last.Publish, last.Textfile
 	}
 	table, err := openTable(cfg)
 	if err != nil {
@@ -109,7 +109,7 @@ func (a *app) undo() error {
 	if cleared.Deleted > 0 && !a.dryRun {
 		a.log.notice(fmt.Sprintf("took %s away", plural(cleared.Deleted, "route")), nil)
 	}
-	return errors.Join(broken, err, a.announceSettled(cleared, everything), a.publish(cfg.Publish, nil))
+	return errors.Join(broken, err, a.announceSettled(cleared, everything), a.publish(cfg.Publish, nil), a.removeMetrics(cfg.Metrics.Textfile))
 }
 
 // configOrDefaults loads the configuration, and the defaults together with

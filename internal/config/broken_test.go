@@ -9,7 +9,7 @@ import (
 // fuzzing.
 func brokenFiles() []struct{ text, want string } {
 	const (
-		sections     = "unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route], [[publish]]"
+		sections     = "unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route], [metrics], [[publish]]"
 		policyKeys   = "unknown key; known in [policy]: bantime, bantime_factor, bantime_max, findtime, forget, ignoreip, ignorename, ipv4_prefix, ipv6_prefix, maxretry"
 		knownClasses = "sasl-auth, auth-unlogged, auth-rate-limit, lost-connection-after-auth, relay-denied, user-unknown, dnsbl, " +
 			"helo-reject, client-reject, sender-reject, policy-reject, milter-reject, non-smtp, pipelining, bare-newline, " +
@@ -71,8 +71,13 @@ func brokenFiles() []struct{ text, want string } {
 		{"[[publish]]\npath = '/x'", "1:3: publish: has no format; known: plain, cidr, rbldnsd, nft, json"},
 		{"[[publish]]\npath = 'x'\nformat = 'plain'", "2:8: publish.path: must be an absolute path in quotes, not 'x'"},
 		{"[[publish]]\npath = '/x'\nformat = 'xml'", "3:10: publish.format: must be one of these: plain, cidr, rbldnsd, nft, json, not 'xml'"},
-		{"[[publish]]\npath = '/x'\nformat = 'nft'\n[[publish]]\npath = '/y/../x'\nformat = 'nft'", "4:3: publish: the path \"/y/../x\" is taken by the state or another list"},
-		{"[[publish]]\npath = '/var/lib/smtpban/smtpban.db'\nformat = 'nft'", "1:3: publish: the path \"/var/lib/smtpban/smtpban.db\" is taken by the state or another list"},
+		{"[[publish]]\npath = '/x'\nformat = 'nft'\n[[publish]]\npath = '/y/../x'\nformat = 'nft'", "4:3: publish: the path \"/y/../x\" is taken by the state, the metrics or another list"},
+		{"[[publish]]\npath = '/var/lib/smtpban/smtpban.db'\nformat = 'nft'", "1:3: publish: the path \"/var/lib/smtpban/smtpban.db\" is taken by the state, the metrics or another list"},
+		{"[metrics]\ntextfile = '/x.prom'\n[[publish]]\npath = '/x.prom'\nformat = 'nft'", "3:3: publish: the path \"/x.prom\" is taken by the state, the metrics or another list"},
+		{"[metrics]\ntextfile = '/x.prom'\n[store]\npath = '/x.prom'", "2:12: metrics.textfile: the path \"/x.prom\" is taken by the state"},
+		{"[metrics]\ntextfile = '/x.txt'", "2:12: metrics.textfile: must be an absolute path that ends in .prom, in quotes, or \"\" for none, not '/x.txt'"},
+		{"[metrics]\ntextfile = 'x.prom'", "2:12: metrics.textfile: must be an absolute path that ends in .prom, in quotes, or \"\" for none, not 'x.prom'"},
+		{"[metrics]\npath = '/x'", "2:1: metrics.path: unknown key; known in [metrics]: textfile"},
 		{"[[publish]]\nname = 'x'", "2:1: publish.name: unknown key; known in [[publish]]: format, path"},
 		{"[publish]\npath = '/x'", "1:2: publish: must be a list of tables, [[publish]], each with a path and a format"},
 		{"publish.path = '/x'", "1:1: publish.path: must be a list of tables, [[publish]], each with a path and a format"},

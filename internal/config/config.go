@@ -28,6 +28,7 @@ type Config struct {
 	Journal Journal
 	Store   Store
 	Route   Route
+	Metrics Metrics
 	Publish []Publish
 }
 
@@ -50,6 +51,11 @@ type Route struct {
 	EndConnections []uint16 // ports of ours to which a banned client's connections are ended
 	MaxIPv4        int      // routes
 	MaxIPv6        int
+}
+
+// Metrics says where the monitoring finds figures.
+type Metrics struct {
+	Textfile string // absolute, for node_exporter's textfile collector; "" for none
 }
 
 // Publish says where the banned prefixes are written for other programs.

@@ -36,6 +36,7 @@ func setters(c *Config) map[string]setter {
 		"route.end_connections": ports(&c.Route.EndConnections),
 		"route.max_ipv4":        integer(&c.Route.MaxIPv4, 1, 10_000_000),
 		"route.max_ipv6":        integer(&c.Route.MaxIPv6, 1, 10_000_000),
+		"metrics.textfile":      textfile(&c.Metrics.Textfile),
 	}
 }
 
@@ -99,7 +100,7 @@ func (l *loader) set(v value) error {
 // isSection reports whether a path names a table that may hold keys.
 func isSection(path []string) bool {
 	switch path[0] {
-	case "policy", "classes", "journal", "store", "route":
+	case "policy", "classes", "journal", "store", "route", "metrics":
 		return len(path) == 1
 	case "service":
 		return len(path) == 1 || path[1] != "" && (len(path) == 2 || len(path) == 3 && path[2] == "classes")
@@ -124,7 +125,7 @@ func (l *loader) misplaced(v value) error {
 	case isSection(v.path[:1]):
 		return v.keyErrorf("unknown key; known in [%s]: %s", section, l.keysOf(section))
 	}
-	return v.keyErrorf("unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route], [[publish]]")
+	return v.keyErrorf("unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route], [metrics], [[publish]]")
 }
 
 // keysOf lists the keys of a section.
@@ -153,9 +154,16 @@ func (l *loader) crossCheck() {
 	l.fail(l.last["policy.bantime"].errorf("must not be longer than bantime_max, which is %s", FormatSpan(longest)))
 }
 
-// checkPublish makes sure that each list to publish has its own place and a form.
+// checkPublish makes sure that the metrics and each list to publish have a place of
+// their own, and the lists a form.
 func (l *loader) checkPublish() {
 	paths := map[string]bool{l.config.Store.Path: true}
+	if textfile := l.config.Metrics.Textfile; textfile != "" {
+		if paths[filepath.Clean(textfile)] {
+			l.fail(l.last["metrics.textfile"].errorf("the path %q is taken by the state", textfile))
+		}
+		paths[filepath.Clean(textfile)] = true
+	}
 	for i, p := range l.config.Publish {
 		switch header := l.publish[i]; {
 		case p.Path == "":
@@ -163,7 +171,7 @@ func (l *loader) checkPublish() {
 		case p.Format == "":
 			l.fail(header.keyErrorf("has no format; known: %s", strings.Join(Formats(), ", ")))
 		case paths[filepath.Clean(p.Path)]:
-			l.fail(header.keyErrorf("the path %q is taken by the state or another list", p.Path))
+			l.fail(header.keyErrorf("the path %q is taken by the state, the metrics or another list", p.Path))
 		}
 		paths[filepath.Clean(p.Path)] = true
 	}

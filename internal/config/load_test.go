@@ -289,7 +289,7 @@ func TestErrorsOfAllFilesAreReportedTogether(t *testing.T) {
 	dir := filepath.Dir(path)
 	want := strings.ReplaceAll(`DIR/smtpban.toml:2:12: policy.maxretry: must be a whole number from 1 to 1000, not 0
 DIR/smtpban.toml:3:1: policy.maxrety: unknown key; known in [policy]: bantime, bantime_factor, bantime_max, findtime, forget, ignoreip, ignorename, ipv4_prefix, ipv6_prefix, maxretry
-DIR/smtpban.toml:5:2: jurnal: unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route], [[publish]]
+DIR/smtpban.toml:5:2: jurnal: unknown key; known sections: [policy], [classes], [service.NAME.classes], [journal], [store], [route], [metrics], [[publish]]
 DIR/smtpban.d/a.toml:1:3: not TOML: expected value, not end of input
 DIR/smtpban.d/b.toml:1:15: route.table: must be a whole number from 1 to 2147483647, not 'main'`, "DIR", dir)
 	if err == nil {

@@ -169,6 +169,14 @@ func absolutePath(target *string) setter {
 	return text(target, "must be an absolute path in quotes", filepath.IsAbs)
 }
 
+// textfile takes the path of a file that node_exporter reads, or "": it looks at no
+// other names.
+func textfile(target *string) setter {
+	return text(target, `must be an absolute path that ends in .prom, in quotes, or "" for none`, func(s string) bool {
+		return s == "" || filepath.IsAbs(s) && filepath.Ext(s) == ".prom"
+	})
+}
+
 // user takes a user name or uid, or "". Whether the user exists is not asked:
 // the journal may be another machine's.
 func user(target *string) setter {

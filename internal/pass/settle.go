@@ -30,6 +30,16 @@ type Failure struct {
 	Err error
 }
 
+// Missing counts the prefixes that are to have a route and have none.
+func (s Settled) Missing() (n int) {
+	for _, f := range s.Failed {
+		if !f.Delete {
+			n++
+		}
+	}
+	return n
+}
+
 // Settle makes the enforcer block just what the state wants, and ends the bans
 // whose time is over, see Horizon. A nil enforcer leaves the routes alone. With
 // keep it only adds: at boot the clock may be wrong and nothing must be lost.

@@ -96,10 +96,12 @@ func TestSettleTellsWhichRoutesFailedAndGoesOn(t *testing.T) {
 	for _, p := range prefixes("203.0.113.2/32", "192.0.2.1/32") {
 		r.broken[p] = errBroken
 	}
+	settled := m.settle(at(1), ban.NeverBan{}, r)
+	check(t, 1, settled.Missing())
 	check(t, pass.Settled{Added: prefixes("203.0.113.1/32", "203.0.113.3/32"), Blocked: prefixes("203.0.113.1/32", "203.0.113.3/32"), Deleted: 1, Failed: []pass.Failure{
 		{Change: ban.Change{Prefix: netip.MustParsePrefix("203.0.113.2/32")}, Err: errBroken},
 		{Change: ban.Change{Prefix: netip.MustParsePrefix("192.0.2.1/32"), Delete: true}, Err: errBroken},
-	}}, m.settle(at(1), ban.NeverBan{}, r))
+	}}, settled)
 	r.check(t, "203.0.113.1/32", "203.0.113.3/32", "192.0.2.1/32")
 
 	clear(r.broken)

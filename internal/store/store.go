@@ -166,6 +166,18 @@ func (s *Store) Missing() bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
+// Size returns how large the file is, in bytes, 0 if there is none.
+func (s *Store) Size() (int64, error) {
+	info, err := os.Stat(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
 // Empty returns a store of nothing in a temporary directory. The caller calls
 // remove when done.
 func Empty() (empty *Store, remove func(), err error) {
