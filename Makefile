@@ -30,7 +30,7 @@ protosdir = $(sysconfdir)/iproute2/rt_protos.d
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PACKAGE_VERSION ?= $(shell packaging/version 2>/dev/null || echo 0)
 
-sources := go.mod go.sum $(shell find cmd internal -type f ! -name '*_test.go' ! -path '*/testdata/*')
+sources := go.mod go.sum $(shell find cmd internal man -type f ! -name '*_test.go' ! -path '*/testdata/*')
 units := $(notdir $(wildcard units/*.service units/*.timer))
 pages := $(patsubst man/%.md,build/man/%,$(wildcard man/*.[58].md))
 completions := build/completion/bash build/completion/zsh build/completion/fish

@@ -99,6 +99,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newBanCommand(a), newUnbanCommand(a), newIgnoreCommand(a), newCheckCommand(a), newDoctorCommand(a), newExportCommand(a), newImportCommand(a),
 		newExpireCommand(a), newRestoreCommand(a),
 	)
+	root.SetHelpCommand(newHelpCommand(a))
 	for _, cmd := range root.Commands() {
 		if cmd.ValidArgsFunction == nil {
 			cmd.ValidArgsFunction = cobra.NoFileCompletions

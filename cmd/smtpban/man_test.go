@@ -24,6 +24,7 @@ import (
 	"smtpban/internal/pass"
 	"smtpban/internal/report"
 	"smtpban/internal/store"
+	"smtpban/man"
 )
 
 const (
@@ -39,6 +40,18 @@ func TestManualPageDefinesEveryCommand(t *testing.T) {
 	got := definitions(section(t, "# COMMANDS"))
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-commands +page):\n%s", diff)
+	}
+}
+
+func TestNoTopicHasTheNameOfACommand(t *testing.T) {
+	topics := man.Topics()
+	if len(topics) == 0 {
+		t.Error("there is no topic")
+	}
+	for _, topic := range topics {
+		if cmd, _, err := completeRoot().Find([]string{topic.Name}); err == nil && cmd.HasParent() {
+			t.Errorf("smtpban help %s shows the usage of the command", topic.Name)
+		}
 	}
 }
 
