@@ -32,7 +32,9 @@ PACKAGE_VERSION ?= $(shell packaging/version 2>/dev/null || echo 0)
 
 sources := go.mod go.sum $(shell find cmd internal man -type f ! -name '*_test.go' ! -path '*/testdata/*')
 units := $(notdir $(wildcard units/*.service units/*.timer))
-pages := $(patsubst man/%.md,build/man/%,$(wildcard man/*.[58].md))
+pages := $(patsubst man/%.md,build/man/%,$(wildcard man/*.md))
+# All units have one page; the others' names lead to it.
+aliases := $(addprefix build/man/,$(addsuffix .8,$(filter-out smtpban-block.service,$(units))))
 completions := build/completion/bash build/completion/zsh build/completion/fish
 
 .PHONY: all build man install uninstall packages demo test bench torture torture-table fuzz fixtures clean
@@ -48,11 +50,15 @@ build: bin/smtpban
 bin/smtpban: $(sources)
 	CGO_ENABLED=1 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/smtpban
 
-man: $(pages)
+man: $(pages) $(aliases)
 
 build/man/%: man/%.md go.mod
 	@mkdir -p $(@D)
 	go tool github.com/cpuguy83/go-md2man/v2 -in $< -out $@
+
+$(aliases): Makefile
+	@mkdir -p $(@D)
+	echo '.so man8/smtpban-block.service.8' >$@
 
 build/completion/%: bin/smtpban
 	@mkdir -p $(@D)
@@ -71,8 +77,9 @@ install: build man $(completions)
 	install -D -m 0644 -t $(DESTDIR)$(catalogdir) units/smtpban.catalog
 	install -D -m 0644 units/smtpban.rt_protos $(DESTDIR)$(protosdir)/smtpban.conf
 	install -D -m 0644 -t $(DESTDIR)$(docdir)/networkd.conf.d units/10-smtpban.conf
-	install -D -m 0644 -t $(DESTDIR)$(mandir)/man5 $(filter %.5,$(pages))
-	install -D -m 0644 -t $(DESTDIR)$(mandir)/man8 $(filter %.8,$(pages))
+	for page in $(pages) $(aliases); do \
+		install -D -m 0644 -t $(DESTDIR)$(mandir)/man$${page##*.} $$page || exit; \
+	done
 	install -D -m 0644 build/completion/bash $(DESTDIR)$(bashdir)/smtpban
 	install -D -m 0644 build/completion/zsh $(DESTDIR)$(zshdir)/_smtpban
 	install -D -m 0644 build/completion/fish $(DESTDIR)$(fishdir)/smtpban.fish
@@ -101,8 +108,7 @@ endif
 	rm -f $(DESTDIR)$(sbindir)/smtpban
 	rm -f $(DESTDIR)$(sysusersdir)/smtpban.conf $(DESTDIR)$(tmpfilesdir)/smtpban.conf $(DESTDIR)$(protosdir)/smtpban.conf
 	rm -f $(DESTDIR)$(catalogdir)/smtpban.catalog
-	rm -f $(addprefix $(DESTDIR)$(mandir)/man5/,$(notdir $(filter %.5,$(pages))))
-	rm -f $(addprefix $(DESTDIR)$(mandir)/man8/,$(notdir $(filter %.8,$(pages))))
+	for page in $(notdir $(pages) $(aliases)); do rm -f $(DESTDIR)$(mandir)/man$${page##*.}/$$page; done
 	rm -f $(DESTDIR)/var/lib/systemd/timers/stamp-smtpban-report.timer
 	rm -f $(DESTDIR)$(bashdir)/smtpban $(DESTDIR)$(zshdir)/_smtpban $(DESTDIR)$(fishdir)/smtpban.fish
 ifeq ($(DESTDIR),)
@@ -115,7 +121,7 @@ endif
 # Whoever publishes them sets MAINTAINER="NAME <ADDRESS>", too.
 packages: build/packages/$(PACKAGE_VERSION)
 
-build/packages/$(PACKAGE_VERSION): bin/smtpban $(pages) $(completions) Makefile internal/config/smtpban.toml \
+build/packages/$(PACKAGE_VERSION): bin/smtpban $(pages) $(aliases) $(completions) Makefile internal/config/smtpban.toml \
 		$(wildcard packaging/* packaging/*/* units/* units/*/*)
 	PACKAGE_VERSION='$(PACKAGE_VERSION)' packaging/build
 

@@ -120,77 +120,28 @@ func describeFlag(f *pflag.Flag) string {
 	return text
 }
 
-func TestManualPageMentionsNoOtherOption(t *testing.T) {
-	known := map[string]bool{}
-	for option := range flagHeadings(completeRoot()) {
-		for word := range strings.FieldsSeq(strings.ReplaceAll(option, ",", "")) {
-			known[word] = true
-		}
-	}
-	mentions := regexp.MustCompile(`\*\*(--?[a-z-]+)\*\*`).FindAllStringSubmatch(readText(t, manPage), -1)
-	if len(mentions) == 0 {
-		t.Fatal("found no option at all")
-	}
-	for _, match := range mentions {
-		if !known[match[1]] {
-			t.Errorf("there is no option %s", match[1])
-		}
-	}
-}
-
-func TestCommandsInTheDocumentsAreValid(t *testing.T) {
-	command := regexp.MustCompile("\\*\\*(smtpban [^*]+)\\*\\*|`(smtpban [^`]+)`|(?m:^(?:sudo )?(smtpban [a-z-][^|#>\n]*))")
-	for _, path := range []string{manPage, readme} {
-		found := 0
-		for _, match := range command.FindAllStringSubmatch(codeBlocksAndMarkup(readText(t, path)), -1) {
-			found++
-			words := strings.Fields(match[1] + match[2] + match[3])
-			if err := validate(words[1:]); err != nil {
-				t.Errorf("%s: %q: %v", path, strings.Join(words, " "), err)
-			}
-		}
-		if found == 0 {
-			t.Errorf("%s: found no command at all", path)
-		}
-	}
-}
-
 var codeBlock = regexp.MustCompile("(?ms)^```.*?^```$")
 
-// codeBlocksAndMarkup returns the text without those lines outside of code blocks
-// that merely begin with the word smtpban.
-func codeBlocksAndMarkup(text string) string {
-	prose := codeBlock.ReplaceAllString(text, "")
-	return strings.ReplaceAll(prose, "\nsmtpban ", "\n ") + strings.Join(codeBlock.FindAllString(text, -1), "\n")
-}
-
-// validate reports what is wrong with a command line, short of running it.
-func validate(args []string) error {
-	cmd, rest, err := completeRoot().Find(args)
-	if err != nil {
-		return err
-	}
-	if err := cmd.ParseFlags(rest); err != nil {
-		return err
-	}
-	return cmd.ValidateArgs(cmd.Flags().Args())
-}
-
 func TestManualPageDefinesEveryExitStatus(t *testing.T) {
+	if diff := cmp.Diff(exitStatuses(t), definitions(section(t, "# EXIT STATUS"))); diff != "" {
+		t.Errorf("(-exit.go +page):\n%s", diff)
+	}
+}
+
+// exitStatuses returns those that exit.go names.
+func exitStatuses(t *testing.T) (statuses []string) {
+	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "exit.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var want []string
 	ast.Inspect(file, func(n ast.Node) bool {
 		if spec, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(spec.Names[0].Name, "exit") {
-			want = append(want, spec.Values[0].(*ast.BasicLit).Value)
+			statuses = append(statuses, spec.Values[0].(*ast.BasicLit).Value)
 		}
 		return true
 	})
-	if diff := cmp.Diff(want, definitions(section(t, "# EXIT STATUS"))); diff != "" {
-		t.Errorf("(-exit.go +page):\n%s", diff)
-	}
+	return statuses
 }
 
 func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
