@@ -146,7 +146,7 @@ test:
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
 
-# The rows of the README's table, each the test TestTorture... of that name:
+# The rows of the table in integration/README.md, each the test TestTorture... of that name:
 # "make torture-kill" runs one of them, SEED and ROUNDS change it, and ROUND runs a
 # single round again. A run that was interrupted goes on where it was.
 rows = kill failpoints powercut damage disk concurrent forged vacuum reboots addresses configurations month

@@ -1,7 +1,7 @@
 // Package torture runs a test many times over, each time another way, and keeps
 // the figure that comes out of it.
 //
-// A row of the README's table is a test named TestTorture and the row. By itself
+// A row of the table in integration/README.md is a test named TestTorture and the row. By itself
 // it runs as few rounds as go well with the other tests; make torture runs it at
 // full length:
 //
@@ -37,7 +37,7 @@ func Full() bool { return os.Getenv(lengthVariable) == "full" }
 
 // Row is what is done over and over.
 type Row struct {
-	Title  string // as the README names it
+	Title  string // as the table names it
 	Goal   string // what the figure is to be
 	Short  int    // rounds within go test
 	Full   int    // rounds of make torture

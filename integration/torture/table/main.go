@@ -1,4 +1,4 @@
-// Table prints what make torture found as the README shows it: a row for each
+// Table prints what make torture found as integration/README.md shows it: a row for each
 // name given, in this order.
 package main
 
