@@ -45,7 +45,7 @@ func (t Text) WriteChecks(w io.Writer, checks []Check) error {
 		if c.Remedy == "" {
 			continue
 		}
-		if _, err := fmt.Fprintf(w, "%s%s: %s\n", before, c.Name, Printable(c.Remedy)); err != nil {
+		if _, err := fmt.Fprintf(w, "%s%s\n", before, t.Wrap(c.Name+": ", Printable(c.Remedy))); err != nil {
 			return err
 		}
 		before = ""

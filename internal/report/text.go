@@ -1,13 +1,13 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"smtpban/internal/store"
 )
@@ -16,6 +16,8 @@ import (
 type Text struct {
 	Location *time.Location // of the times
 	Legend   bool           // headings and totals
+	Width    int            // columns of the terminal; 0 where there is no end of them
+	Colour   bool           // the terminal shows colours
 }
 
 // WriteReport prints the offending clients, then the bans, then what is odd.
@@ -162,63 +164,33 @@ func (t Text) WriteUnknown(w io.Writer, shapes []store.Shape) error {
 
 // WriteBans prints the bans.
 func (t Text) WriteBans(w io.Writer, bans []Ban) error {
-	rows := make([][]string, 0, len(bans))
-	for _, b := range bans {
-		route := "no"
-		switch {
-		case b.Route:
-			route = "yes"
-		case b.Other:
-			route = "other"
-		case b.Held:
-			route = string(Held)
-		case len(b.Targets) == 0:
-			route = string(Protected)
-		}
-		class := b.Class.String()
-		if class == "" {
-			class = b.Origin
-		}
-		rows = append(rows, []string{
-			b.Prefix.String(), class, strconv.Itoa(b.Failures), t.Time(b.Start), t.end(b.Until),
-			strconv.Itoa(b.Count), route, Printable(b.Reason),
-		})
-	}
-	return t.Table(w, "bans", []string{"PREFIX", "CLASS", "FAILURES", "START", "UNTIL", "COUNT", "ROUTE", "REASON"}, rows)
+	return t.longTable(w, "bans", []string{"PREFIX", "CLASS", "FAILURES", "START", "UNTIL", "COUNT", "ROUTE", "REASON"},
+		len(bans), func(i int) []string { return t.banRow(bans[i]) }, "COUNT", "START", "REASON", "FAILURES")
 }
 
-// Table prints rows in columns as systemctl does: no borders, two blanks
-// between columns, and the number of rows at the end.
-func (t Text) Table(w io.Writer, what string, header []string, rows [][]string) error {
-	all := rows
-	if t.Legend {
-		all = append([][]string{header}, rows...)
+func (t Text) banRow(b Ban) []string {
+	route := "no"
+	switch {
+	case b.Route:
+		route = "yes"
+	case b.Other:
+		route = "other"
+	case b.Held:
+		route = string(Held)
+	case len(b.Targets) == 0:
+		route = string(Protected)
 	}
-	width := make([]int, len(header))
-	for _, row := range all {
-		for i, cell := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
-		}
+	return []string{
+		b.Prefix.String(), cmp.Or(b.Class.String(), b.Origin), strconv.Itoa(b.Failures), t.Time(b.Start), t.end(b.Until),
+		strconv.Itoa(b.Count), route, Printable(b.Reason),
 	}
-	var text strings.Builder
-	for _, row := range all {
-		var line strings.Builder
-		for i, cell := range row {
-			line.WriteString(cell)
-			line.WriteString(strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell)+2))
-		}
-		text.WriteString(strings.TrimRight(line.String(), " "))
-		text.WriteByte('\n')
-	}
-	if t.Legend {
-		fmt.Fprintf(&text, "\n%d %s listed.\n", len(rows), what)
-	}
-	_, err := io.WriteString(w, text.String())
-	return err
 }
+
+// TimeLayout is how a time is written for people.
+const TimeLayout = "2006-01-02 15:04:05 MST"
 
 // Time writes a time.
-func (t Text) Time(at time.Time) string { return at.In(t.Location).Format("2006-01-02 15:04:05 MST") }
+func (t Text) Time(at time.Time) string { return at.In(t.Location).Format(TimeLayout) }
 
 // Printable replaces what could steer a terminal: control characters, C1 ones
 // and bidirectional marks included.
