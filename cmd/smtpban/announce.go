@@ -92,7 +92,7 @@ func (a *app) announceBans(state *store.Store, bans []ban.Ban, more int, never b
 func (a *app) sumUp(read pass.Read, spared int) {
 	text := fmt.Sprintf("new entries: %d", read.Entries)
 	if read.Entries > 0 {
-		text += " since " + read.First.Format("2006-01-02 15:04:05 MST")
+		text += " since " + read.First.Format(report.TimeLayout)
 	}
 	text += fmt.Sprintf("; failures: %d; ", read.Events)
 	if banned := len(read.Bans) + read.MoreBans - spared; banned > 0 {
@@ -119,10 +119,9 @@ func (a *app) announceHeld(read pass.Read) {
 	if c == (pass.Cause{}) {
 		return // it was told
 	}
-	const layout = "2006-01-02 15:04:05 MST"
-	when := "since " + c.Since.Format(layout)
+	when := "since " + c.Since.Format(report.TimeLayout)
 	if !c.Until.IsZero() {
-		when = "between " + c.Since.Format(layout) + " and " + c.Until.Format(layout)
+		when = "between " + c.Since.Format(report.TimeLayout) + " and " + c.Until.Format(report.TimeLayout)
 	}
 	dead := ""
 	if c.Fault {
@@ -198,7 +197,7 @@ func (a *app) each(bans []ban.Ban, more int, verb, id string, text func(ban.Ban)
 
 func until(end time.Time) string {
 	if end.Before(ban.Forever) {
-		return "until " + end.UTC().Format("2006-01-02 15:04:05 MST")
+		return "until " + end.UTC().Format(report.TimeLayout)
 	}
 	return "for ever"
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"smtpban/internal/ban"
 	"smtpban/internal/config"
 	"smtpban/internal/pass"
+	"smtpban/internal/report"
 	"smtpban/internal/store"
 )
 
@@ -31,6 +33,7 @@ type app struct {
 	nowText    string
 	output     string
 	noLegend   bool
+	full       bool // nothing is shortened to fit the terminal
 	dryRun     bool
 	confirm    bool
 	noRoutes   bool
@@ -56,12 +59,28 @@ func (a *app) addWriteFlags(cmd *cobra.Command) {
 	f.BoolVar(&a.noRoutes, "no-routes", false, "leave the kernel's routes alone")
 }
 
-// addOutputFlags adds the flags of commands that print tables.
-func (a *app) addOutputFlags(cmd *cobra.Command) {
+// addOutputFlags adds the flags of commands that print tables, in these formats
+// besides text and JSON.
+func (a *app) addOutputFlags(cmd *cobra.Command, formats ...string) {
+	formats = append([]string{"text", "json"}, formats...)
 	f := cmd.Flags()
-	f.StringVarP(&a.output, "output", "o", "text", "print `FORMAT`: text, json")
+	f.VarP(&choice{&a.output, formats}, "output", "o", "print `FORMAT`: "+strings.Join(formats, ", "))
 	f.BoolVar(&a.noLegend, "no-legend", false, "print no headings and no total")
-	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	a.addFullFlag(cmd)
+	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (a *app) addFullFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVarP(&a.full, "full", "l", false, "shorten nothing that is wider than the terminal")
+}
+
+// text says how to print for people, on whatever standard output is.
+func (a *app) text() report.Text {
+	t := report.Text{Location: time.Local, Legend: !a.noLegend, Colour: coloured(a.stdout)}
+	if !a.full {
+		t.Width = width(a.stdout)
+	}
+	return t
 }
 
 // prepare checks the global flags.
@@ -75,9 +94,6 @@ func (a *app) prepare() error {
 		a.now = now
 	}
 	a.now = a.now.Truncate(time.Microsecond).UTC()
-	if a.output != "" && a.output != "text" && a.output != "json" {
-		return usageError{fmt.Errorf("--output: unknown format %q; known: text, json", a.output)}
-	}
 	return nil
 }
 

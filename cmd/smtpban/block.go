@@ -13,6 +13,7 @@ import (
 	"smtpban/internal/ban"
 	"smtpban/internal/config"
 	"smtpban/internal/pass"
+	"smtpban/internal/report"
 )
 
 func newBlockCommand(a *app) *cobra.Command {
@@ -123,9 +124,8 @@ func (a *app) checkClock(p *pass.Pass) error {
 	jumpedFrom, err := p.CheckClock()
 	p.Believe = unwritable(err)
 	if !jumpedFrom.IsZero() {
-		const layout = "2006-01-02 15:04:05 MST"
 		a.log.warn("the clock shows %s, after %s at the last change: no ban ends before a run an hour later finds it go on from there (is it right? see timedatectl(1))",
-			p.Now.Format(layout), jumpedFrom.Format(layout))
+			p.Now.Format(report.TimeLayout), jumpedFrom.Format(report.TimeLayout))
 	}
 	return err
 }

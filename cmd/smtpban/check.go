@@ -20,7 +20,7 @@ import (
 )
 
 func newCheckCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check the configuration and show what it means",
 		Args:  noArgs,
@@ -36,13 +36,15 @@ func newCheckCommand(a *app) *cobra.Command {
 				return nil
 			}
 			postfix, _, err := guard.ReadPostfix(nil)
-			return errors.Join(describe(a.stdout, cfg, postfix, a.describeIgnores(cfg)), err)
+			return errors.Join(describe(a.stdout, a.text(), cfg, postfix, a.describeIgnores(cfg)), err)
 		},
 	}
+	a.addFullFlag(cmd)
+	return cmd
 }
 
 // describe prints what the configuration means, in words.
-func describe(w io.Writer, cfg config.Config, postfix guard.Postfix, ignores string) error {
+func describe(w io.Writer, text report.Text, cfg config.Config, postfix guard.Postfix, ignores string) error {
 	p := cfg.Policy
 	lines := []string{
 		"The configuration is valid.",
@@ -65,10 +67,13 @@ func describe(w io.Writer, cfg config.Config, postfix guard.Postfix, ignores str
 	if len(postfix.Unread) > 0 {
 		lines = append(lines, "Of Postfix's settings these can't be read; list in ignoreip whom they stand for: "+strings.Join(postfix.Unread, "; ")+".")
 	}
+	for i, line := range lines {
+		lines[i] = text.Wrap("", line)
+	}
 	if _, err := fmt.Fprintf(w, "%s\n\n", strings.Join(lines, "\n")); err != nil {
 		return err
 	}
-	return writeWeights(w, p)
+	return writeWeights(w, text, p)
 }
 
 // describeIgnores says who is ignored, "" for nobody. The configuration may well be
@@ -101,7 +106,7 @@ func describeLength(p ban.Policy) string {
 
 // writeWeights prints how many points the classes have: at every service, and
 // where one differs.
-func writeWeights(w io.Writer, p ban.Policy) error {
+func writeWeights(w io.Writer, text report.Text, p ban.Policy) error {
 	services := slices.Sorted(maps.Keys(p.Services))
 	header := append([]string{"CLASS", "POINTS"}, services...)
 	var rows [][]string
@@ -112,7 +117,7 @@ func writeWeights(w io.Writer, p ban.Policy) error {
 		}
 		rows = append(rows, row)
 	}
-	return report.Text{Legend: true}.Table(w, "classes", header, rows)
+	return text.Table(w, "classes", header, rows)
 }
 
 // everyService returns the weights of a class wherever it may have one.

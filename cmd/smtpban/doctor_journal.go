@@ -12,6 +12,7 @@ import (
 	"smtpban/internal/journal"
 	"smtpban/internal/journal/sd"
 	"smtpban/internal/postfix"
+	"smtpban/internal/report"
 )
 
 // surveyed is how far back doctor looks in the journal.
@@ -136,7 +137,7 @@ func (d *doctor) entries() finding {
 	case s.clients == 0:
 		return warning("is Postfix reachable? ss -ltn; postfix status", "there are %d of the last day, but none about a client", s.trusted)
 	default:
-		return ok("there are %d of the last day, %d about clients, the newest at %s", s.trusted, s.clients, s.newest.In(time.Local).Format("2006-01-02 15:04:05 MST"))
+		return ok("there are %d of the last day, %d about clients, the newest at %s", s.trusted, s.clients, s.newest.In(time.Local).Format(report.TimeLayout))
 	}
 }
 

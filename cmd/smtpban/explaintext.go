@@ -36,7 +36,7 @@ func (x explanation) writeAll(w io.Writer, all []report.Explanation) error {
 func (x explanation) write(w io.Writer, e report.Explanation) error {
 	fmt.Fprintln(w, report.ClientName(e.Prefix))
 	for _, line := range x.lines(e) {
-		fmt.Fprintf(w, "%10s: %s\n", line.label, line.text)
+		fmt.Fprintln(w, x.Wrap(fmt.Sprintf("%10s: ", line.label), line.text))
 	}
 	if len(e.Events) > 0 {
 		fmt.Fprintln(w)
@@ -145,7 +145,7 @@ func (x explanation) writeEvents(w io.Writer, events []report.Event) error {
 			cmp.Or(report.Printable(e.Line), "(no longer in the log)"),
 		})
 	}
-	return x.Table(w, "events", []string{"TIME", "CLASS", "POINTS", "SERVICE", "USER", "LINE"}, rows)
+	return x.Table(w, "events", []string{"TIME", "CLASS", "POINTS", "SERVICE", "USER", "LINE"}, rows, "SERVICE", "POINTS")
 }
 
 func (x explanation) writeEarlier(w io.Writer, earlier []store.Ended) error {

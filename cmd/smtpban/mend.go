@@ -7,6 +7,7 @@ import (
 
 	"smtpban/internal/config"
 	"smtpban/internal/pass"
+	"smtpban/internal/report"
 	"smtpban/internal/store"
 )
 
@@ -124,7 +125,7 @@ func recovered(r store.Recovery) string {
 	case store.FromCommit:
 		return text + "; all but perhaps the last change to it was saved"
 	case store.FromSnapshot:
-		made := r.Snapshot.Format("2006-01-02 15:04:05 MST")
+		made := r.Snapshot.Format(report.TimeLayout)
 		return fmt.Sprintf("%s; its snapshot of %s took its place, and the log is read again from there; bans made or lifted by hand since then are lost", text, made)
 	}
 	return text + "; there is no good snapshot, so the log is read again from its beginning; bans made or lifted by hand are lost"

@@ -6,8 +6,6 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // progress shows on a terminal how far a long scan has come; elsewhere it shows
@@ -27,11 +25,6 @@ func (a *app) newProgress() *progress {
 		p.out = os.Stderr
 	}
 	return p
-}
-
-func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }
 
 // at says that an entry of this time was read.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -117,8 +116,4 @@ func (a *app) gather(p pass.Pass, k *kernel) (r report.Report, err error) {
 	r.Enforce(blockers)
 	r.Limit(p.Limits)
 	return r, nil
-}
-
-func (a *app) text() report.Text {
-	return report.Text{Location: time.Local, Legend: !a.noLegend}
 }

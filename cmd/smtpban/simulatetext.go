@@ -47,11 +47,11 @@ func (s simulated) write(w io.Writer, text report.Text) error {
 	if !text.Legend {
 		return nil
 	}
-	return s.writeSums(w)
+	return s.writeSums(w, text)
 }
 
 // writeSums prints what the outcomes add up to, side by side.
-func (s simulated) writeSums(w io.Writer) error {
+func (s simulated) writeSums(w io.Writer, text report.Text) error {
 	rows := [][]string{{"SUM"}, {"clients"}, {"failures"}, {"banned clients"}, {"bans"}, {"failures prevented"}, {"banned clients that also logged in"}, {"protected clients"}}
 	for i, o := range s.outcomes {
 		rows[0] = append(rows[0], []string{"CONFIGURED", s.other}[i])
@@ -62,7 +62,8 @@ func (s simulated) writeSums(w io.Writer) error {
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	return report.Text{}.Table(w, "", rows[0], rows)
+	text.Legend = false // of sums there is no total
+	return text.Table(w, "", rows[0], rows)
 }
 
 // sums adds up an outcome, in the order of writeSums.
@@ -92,7 +93,7 @@ func writeClients(w io.Writer, text report.Text, what string, clients []client) 
 			config.FormatSpan(first.Start.Sub(c.First).Round(time.Millisecond)), strconv.Itoa(len(c.Bans)), strconv.Itoa(c.Prevented), strconv.Itoa(c.Logins),
 		})
 	}
-	return text.Table(w, what, []string{"CLIENT", "CLASS", "FAILURES", "BANNED", "AFTER", "BANS", "PREVENTED", "LOGINS"}, rows)
+	return text.Table(w, what, []string{"CLIENT", "CLASS", "FAILURES", "BANNED", "AFTER", "BANS", "PREVENTED", "LOGINS"}, rows, "FAILURES", "BANS")
 }
 
 type jsonSimulation struct {
