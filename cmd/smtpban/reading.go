@@ -36,6 +36,8 @@ type reading struct {
 // showReadings prints how every line is read.
 func (m *match) showReadings(cfg config.Config, lines []string) error {
 	out := bufio.NewWriter(m.stdout)
+	text := m.text()
+	columns := columnsWithin(text.Width)
 	table := m.output != "json" && !m.noLegend
 	some := false // of the lines are lines of a log
 	err := m.eachLine(cfg, lines, func(e journal.Entry, ok bool) error {
@@ -44,11 +46,11 @@ func (m *match) showReadings(cfg config.Config, lines []string) error {
 			r, some = m.read(e), true
 		}
 		if m.lines++; m.lines == 1 && table {
-			fmt.Fprintf(out, readingFormat, "LINE", "CLASS", "CLIENT", "POINTS", "COUNTS", "USER, OR WHY")
+			fmt.Fprintln(out, text.Paint(report.Underlined, columns.row("LINE", "CLASS", "CLIENT", "POINTS", "COUNTS", "USER, OR WHY")))
 		}
 		r.Line = m.lines
 		m.counted += r.times
-		if err := m.write(out, r); err != nil || !m.live() {
+		if err := m.write(out, r, columns); err != nil || !m.live() {
 			return err
 		}
 		return out.Flush()
@@ -95,18 +97,44 @@ func (m *match) read(e journal.Entry) reading {
 	return r
 }
 
-func (m *match) write(w io.Writer, r reading) error {
+func (m *match) write(w io.Writer, r reading, columns readingColumns) error {
 	if m.output == "json" {
 		return report.WriteJSONLine(w, r)
 	}
-	return r.write(w)
+	_, err := fmt.Fprintln(w, r.row(columns))
+	return err
 }
 
-// readingFormat holds the columns of the text form. They have a fixed width, so
-// that lines appear as they are read.
-const readingFormat = "%6s  %-26s  %-20s  %6s  %6s  %s\n"
+// readingColumns are how wide the columns of the text form are. They are so from
+// the start, so that lines appear as they are read.
+type readingColumns struct {
+	class, client int
+	note          int // at most; 0 where there is room for all of it
+}
 
-func (r reading) write(w io.Writer) error {
+// columnsWithin makes them fit a terminal; 0 is for no end of columns.
+func columnsWithin(width int) readingColumns {
+	c := readingColumns{class: 26, client: 20}
+	const others, least = 28, 25 // the other columns, and gaps; a note of less says little
+	if width == 0 {
+		return c
+	}
+	for c.class+c.client+others+least > width && c.class > 10 {
+		c.class--
+	}
+	c.note = max(1, width-c.class-c.client-others)
+	return c
+}
+
+func (c readingColumns) row(line, class, client, points, counts, note string) string {
+	if c.note > 0 {
+		class, client, note = report.Shorten(class, c.class, false), report.Shorten(client, c.client, false), report.Shorten(note, c.note, true)
+	}
+	text := fmt.Sprintf("%6s  %-*s  %-*s  %6s  %6s  %s", line, c.class, class, c.client, client, points, counts, note)
+	return strings.TrimRight(text, " \n")
+}
+
+func (r reading) row(columns readingColumns) string {
 	class, client, points, counts := "-", "-", "-", "-"
 	if r.Class != nil {
 		class, points, counts = *r.Class, strconv.Itoa(r.Weight), strconv.Itoa(r.times)
@@ -121,7 +149,5 @@ func (r reading) write(w io.Writer) error {
 	if r.Reason != "" {
 		notes = append(notes, r.Reason)
 	}
-	text := fmt.Sprintf(readingFormat, strconv.Itoa(r.Line), class, client, points, counts, strings.Join(notes, ": "))
-	_, err := io.WriteString(w, strings.TrimRight(text, " \n")+"\n")
-	return err
+	return columns.row(strconv.Itoa(r.Line), class, client, points, counts, strings.Join(notes, ": "))
 }
