@@ -171,7 +171,7 @@ func (r *reading) commit() error {
 			return err
 		}
 		expired = l.expired
-		return errors.Join(putPositions(tx, positions), r.putRest(tx, b), r.stamp(tx))
+		return errors.Join(putPositions(tx, positions), r.putRest(tx, b), r.putTotal(tx, len(bans)), r.stamp(tx))
 	})
 	if err != nil {
 		return err
@@ -209,6 +209,16 @@ func keepSome(kept *[]ban.Ban, bans []ban.Ban) (more int) {
 	room := min(maxTold-len(*kept), len(bans))
 	*kept = append(*kept, bans[:room]...)
 	return len(bans) - room
+}
+
+// putTotal stores what this run has read so far. bans are those that come to its total.
+func (r *reading) putTotal(tx *store.Tx, bans int) error {
+	if r.total.Entries == 0 {
+		return nil
+	}
+	return tx.PutLastRead(store.LastRead{
+		At: r.Now, Entries: r.total.Entries, Events: r.total.Events, Bans: len(r.total.Bans) + r.total.MoreBans + bans,
+	})
 }
 
 // putRest stores what concerns no client that is known.

@@ -68,6 +68,8 @@ var anyBan = rapid.Custom(func(t *rapid.T) ban.Ban {
 	}
 })
 
+var anyCount = rapid.IntRange(0, 1<<40)
+
 var anyOutage = rapid.Custom(func(t *rapid.T) ban.Outage {
 	o := ban.Outage{
 		Since: anyTime.Draw(t, "since"), Fault: anyTime.Draw(t, "fault"), Recognised: rapid.Bool().Draw(t, "recognised"),
@@ -99,6 +101,11 @@ func TestWhatIsEncodedIsDecoded(t *testing.T) {
 		if diff := cmp.Diff(outage, gotOutage, exact); err != nil || diff != "" {
 			t.Error(err, diff)
 		}
+		read := LastRead{anyTime.Draw(t, "read"), anyCount.Draw(t, "entries"), anyCount.Draw(t, "events"), anyCount.Draw(t, "new bans")}
+		gotRead, err := decodeLastRead(encodeLastRead(read))
+		if diff := cmp.Diff(read, gotRead, exact); err != nil || diff != "" {
+			t.Error(err, diff)
+		}
 		hits := anyHits.Draw(t, "hits")
 		e := newEncoder()
 		e.hits(hits)
@@ -127,7 +134,7 @@ func values() [][]byte {
 	s := sample()
 	at := newEncoder()
 	at.time(s.Commit)
-	return [][]byte{encodeClient(s.Clients[0]), encodeClient(s.Clients[1]), encodeBan(s.Bans[0]), encodeEnded(s.History[1]), encodeEvidence(s.Evidence[s.Bans[2].Prefix]), at.seal(),
+	return [][]byte{encodeLastRead(LastRead{At: s.Commit, Entries: 300, Events: 5, Bans: 1}), encodeClient(s.Clients[0]), encodeClient(s.Clients[1]), encodeBan(s.Bans[0]), encodeEnded(s.History[1]), encodeEvidence(s.Evidence[s.Bans[2].Prefix]), at.seal(),
 		encodeHour(Hour{Classes: map[ban.Class]Count{ban.SASLAuth: {3, 2}, ban.DNSBL: {300, 0}}}),
 		encodeTotals(Totals{Classes: map[ban.Class]Count{ban.SASLAuth: {3, 2}}, Bans: map[string]int{ban.OriginManual: 300}, Gaps: 1, Lost: 25004}),
 		encodeShape(Shape{Count: 7, First: s.Commit, Last: s.Commit}),
@@ -145,9 +152,10 @@ func decodeAll(value []byte) []error {
 	_, shape := decodeShape([]byte("="), value)
 	_, outage := decodeOutage(value)
 	_, totals := decodeTotals(value)
+	_, reading := decodeLastRead(value)
 	at := newDecoder(value)
 	at.time()
-	return []error{client, sentence, ended, evidence, hour, shape, outage, totals, at.finish()}
+	return []error{client, sentence, ended, evidence, hour, shape, outage, totals, reading, at.finish()}
 }
 
 func TestEveryFlippedBitAndEveryCutIsDamage(t *testing.T) {

@@ -47,6 +47,7 @@ func TestADamagedValueIsReportedWithItsOwner(t *testing.T) {
 		{"logins to prune", bucketLogins, key, func(tx *Tx) error { return tx.PruneLogins(at(0)) }, "login of 192.0.2.9/32: damaged value"},
 		{"ignores", bucketIgnores, key, func(tx *Tx) error { _, err := tx.Ignores(); return err }, "ignore of 192.0.2.9/32: damaged value"},
 		{"ignore's key", bucketIgnores, []byte("x"), func(tx *Tx) error { _, err := tx.Ignores(); return err }, "key 78 of an ignore: damaged value"},
+		{"reading", bucketMeta, keyRead, func(tx *Tx) error { _, err := tx.LastRead(); return err }, "last reading: damaged value"},
 		{"outage", bucketMeta, keyOutage, func(tx *Tx) error { _, err := tx.Outage(); return err }, "outage: damaged value"},
 		{"last commit", bucketMeta, keyCommit, func(tx *Tx) error { _, err := tx.LastCommit(); return err }, "time of last commit: damaged value"},
 		{"doubt", bucketMeta, keyDoubt, func(tx *Tx) error { _, err := tx.Doubt(); return err }, "time of last doubt: damaged value"},

@@ -30,7 +30,7 @@ func full(tx *Tx) error {
 	login.Class = ban.Login
 	return errors.Join(
 		sample().put(tx),
-		tx.PutDoubt(at(-9)),
+		tx.PutDoubt(at(-9)), tx.PutLastRead(LastRead{at(4), 1 << 20, 12, 3}),
 		tx.PutClient(ban.Client{Prefix: netip.MustParsePrefix("203.0.113.9/32"), Hits: []ban.Hit{odd, login}, First: at(2), Last: at(3)}, at(40)),
 		tx.PutSession(Session{[]byte{0, 0xff}, []byte("open\x00")}), tx.PutSession(Session{[]byte{1}, []byte{}}),
 		tx.AddHour(Hour{at(1), map[ban.Class]Count{ban.SASLAuth: {7, 5}, 250: {1, 0}, ban.Login: {3, 0}}}),

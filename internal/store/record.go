@@ -74,6 +74,7 @@ func kinds() []kind {
 		{"doubt", bucketMeta, keyDoubt, showTime("doubt"), readTime(keyDoubt)},
 		{"outage", bucketMeta, keyOutage, showOutage, read(jsonOutage.record)},
 		{"totals", bucketMeta, keyTotals, showTotals, read(jsonTotals.record)},
+		{"read", bucketMeta, keyRead, showLastRead, read(jsonLastRead.record)},
 		{KindPosition, bucketPositions, nil, showPosition, read(jsonPosition.record)},
 		{"client", bucketClients, nil, showClient, read(jsonClient.record)},
 		{"due", bucketDue, nil, showDue, read(jsonDue.record)},

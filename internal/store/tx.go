@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	bucketMeta      = []byte("meta")      // schema; last commit; last report; doubt about the clock; outage; totals; digest
+	bucketMeta      = []byte("meta")      // schema; last commit, report and reading; doubt about the clock; outage; totals; digest
 	bucketPositions = []byte("positions") // boot id -> journal position, opaque here
 	bucketClients   = []byte("clients")   // rule, prefix -> ban.Client
 	bucketDue       = []byte("due")       // hour, rule, prefix -> when to look whether a client can be forgotten
@@ -33,6 +33,7 @@ var (
 	keyDoubt  = []byte("doubt")
 	keyOutage = []byte("outage")
 	keyTotals = []byte("totals")
+	keyRead   = []byte("read")
 	keyDigest = []byte("digest")
 )
 
