@@ -20,6 +20,7 @@ const (
 	exitFailure    = 1
 	exitUsage      = 2
 	exitNotBanned  = 3
+	exitNotRunning = 3 // as LSB has it for status
 	exitHeld       = 4
 	exitDisk       = 74 // EX_IOERR
 	exitLocked     = 75 // EX_TEMPFAIL

@@ -36,7 +36,7 @@ func (x explanation) writeAll(w io.Writer, all []report.Explanation) error {
 func (x explanation) write(w io.Writer, e report.Explanation) error {
 	fmt.Fprintln(w, report.ClientName(e.Prefix))
 	for _, line := range x.lines(e) {
-		fmt.Fprintln(w, x.Wrap(fmt.Sprintf("%10s: ", line.label), line.text))
+		fmt.Fprintln(w, line.wrapped(x.Text))
 	}
 	if len(e.Events) > 0 {
 		fmt.Fprintln(w)
@@ -52,6 +52,15 @@ func (x explanation) write(w io.Writer, e report.Explanation) error {
 }
 
 type labeled struct{ label, text string }
+
+// wrapped writes the line as systemctl status does. One without a label belongs to the
+// one before.
+func (l labeled) wrapped(t report.Text) string {
+	if l.label == "" {
+		return t.Wrap(strings.Repeat(" ", 12), l.text)
+	}
+	return t.Wrap(fmt.Sprintf("%10s: ", l.label), l.text)
+}
 
 func (x explanation) lines(e report.Explanation) []labeled {
 	lines := []labeled{{"State", string(e.State())}}

@@ -95,7 +95,7 @@ func newRootCommand(a *app) *cobra.Command {
 	a.addConfirmFlag(root)
 	a.addOutputFlags(root)
 	root.AddCommand(
-		newBlockCommand(a), newReportCommand(a), newListCommand(a), newExplainCommand(a), newSimulateCommand(a), newMatchCommand(a),
+		newBlockCommand(a), newReportCommand(a), newListCommand(a), newStatusCommand(a), newExplainCommand(a), newSimulateCommand(a), newMatchCommand(a),
 		newBanCommand(a), newUnbanCommand(a), newIgnoreCommand(a), newCheckCommand(a), newDoctorCommand(a), newExportCommand(a), newImportCommand(a),
 		newExpireCommand(a), newRestoreCommand(a),
 	)

@@ -27,16 +27,20 @@ func (p Pass) Compare(never ban.NeverBan, enforcer ban.Enforcer, grace time.Dura
 	if err != nil {
 		return d, err
 	}
+	d.Wanted, d.Surplus = want.Prefixes(), want.Surplus()
+	changes := ban.Reconcile(d.Wanted, have)
+	for _, c := range changes {
+		if !c.Delete {
+			d.Changes = append(d.Changes, c)
+		}
+	}
+	if len(changes) == len(d.Changes) {
+		return d, nil
+	}
 	p.Now = p.Now.Add(-grace)
 	lately, _, err := p.wanted(never)
 	if err != nil {
 		return d, err
-	}
-	d.Wanted, d.Surplus = want.Prefixes(), want.Surplus()
-	for _, c := range ban.Reconcile(d.Wanted, have) {
-		if !c.Delete {
-			d.Changes = append(d.Changes, c)
-		}
 	}
 	for _, c := range ban.Reconcile(slices.Concat(d.Wanted, lately.Prefixes()), have) {
 		if c.Delete {

@@ -12,13 +12,13 @@ import (
 func (t Text) WriteIgnores(w io.Writer, ignores []ban.Ignore) error {
 	rows := make([][]string, 0, len(ignores))
 	for _, i := range ignores {
-		rows = append(rows, []string{i.Prefix.String(), t.end(i.Until), t.Time(i.Added), Printable(i.Reason)})
+		rows = append(rows, []string{i.Prefix.String(), t.End(i.Until), t.Time(i.Added), Printable(i.Reason)})
 	}
 	return t.Table(w, "ignored prefixes", []string{"PREFIX", "UNTIL", "ADDED", "REASON"}, rows)
 }
 
-// end writes when something ends.
-func (t Text) end(at time.Time) string {
+// End writes when something ends.
+func (t Text) End(at time.Time) string {
 	if at.Before(ban.Forever) {
 		return t.Time(at)
 	}

@@ -181,10 +181,13 @@ func (t Text) banRow(b Ban) []string {
 		route = string(Protected)
 	}
 	return []string{
-		b.Prefix.String(), cmp.Or(b.Class.String(), b.Origin), strconv.Itoa(b.Failures), t.Time(b.Start), t.end(b.Until),
+		b.Prefix.String(), b.Cause(), strconv.Itoa(b.Failures), t.Time(b.Start), t.End(b.Until),
 		strconv.Itoa(b.Count), route, Printable(b.Reason),
 	}
 }
+
+// Cause names what brought a ban: the class of failures, or where it comes from.
+func (b Ban) Cause() string { return cmp.Or(b.Class.String(), b.Origin) }
 
 // TimeLayout is how a time is written for people.
 const TimeLayout = "2006-01-02 15:04:05 MST"
