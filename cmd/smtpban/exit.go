@@ -19,8 +19,7 @@ const (
 	exitOK         = 0
 	exitFailure    = 1
 	exitUsage      = 2
-	exitNotBanned  = 3
-	exitNotRunning = 3 // as LSB has it for status
+	exitNot        = 3 // banned, or running
 	exitHeld       = 4
 	exitDisk       = 74 // EX_IOERR
 	exitLocked     = 75 // EX_TEMPFAIL

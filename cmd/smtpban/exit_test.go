@@ -19,7 +19,7 @@ func TestWhatIsWorthSaying(t *testing.T) {
 		"nothing":                                {nil, ""},
 		"an error":                               {broken, "the disk is full"},
 		"a reader who went away":                 {gone, ""},
-		"what has been said":                     {silentError{exitNotBanned}, ""},
+		"what has been said":                     {silentError{exitNot}, ""},
 		"others beside a reader who went away":   {errors.Join(gone, errors.Join(broken, silentError{1}), broken), "the disk is full\nthe disk is full"},
 		"an error that is made of two":           {fmt.Errorf("%w: %w", broken, syscall.EIO), "the disk is full: input/output error"},
 		"only readers who went away, and silent": {errors.Join(gone, silentError{1}), ""},

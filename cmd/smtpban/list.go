@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"net/netip"
 	"slices"
 
@@ -14,50 +15,53 @@ import (
 )
 
 func newListCommand(a *app) *cobra.Command {
+	var which selection
 	cmd := &cobra.Command{
 		Use:   "list [PREFIX...]",
 		Short: "List the bans",
 		Long: "List the bans in force, or those that share an address with a PREFIX. The exit\n" +
 			"status is 3 if one of them has none, or only one that is without effect because\n" +
 			"the client is protected or the ban is held back.",
-		RunE:              func(_ *cobra.Command, args []string) error { return a.list(args) },
+		RunE:              func(_ *cobra.Command, args []string) error { return a.list(args, which) },
 		ValidArgsFunction: a.completeBanned,
 	}
-	a.addOutputFlags(cmd)
+	which.addFlags(cmd)
+	a.addOutputFlags(cmd, "csv", "plain")
 	return cmd
 }
 
-func (a *app) list(args []string) error {
-	wanted, err := parsePrefixes(args)
-	if err != nil {
+func (a *app) list(args []string, which selection) (err error) {
+	if which.prefixes, err = parsePrefixes(args); err != nil {
+		return err
+	}
+	if err := which.parse(a.now); err != nil {
 		return err
 	}
 	return a.look(func(_ config.Config, p pass.Pass, k *kernel) error {
-		bans, err := a.bans(p, k)
+		bans, err := a.bans(p, k, which)
 		if err != nil {
 			return err
-		}
-		missing := slices.ContainsFunc(wanted, func(w netip.Prefix) bool {
-			return !slices.ContainsFunc(report.Targets(bans), w.Overlaps)
-		})
-		if len(wanted) > 0 {
-			bans = slices.DeleteFunc(bans, func(b report.Ban) bool { return !slices.ContainsFunc(wanted, b.Prefix.Overlaps) })
 		}
 		if err := a.writeBans(bans); err != nil {
 			return err
 		}
+		targets := report.Targets(bans)
+		missing := slices.ContainsFunc(which.prefixes, func(w netip.Prefix) bool { return !slices.ContainsFunc(targets, w.Overlaps) })
 		if missing {
-			return silentError{exitNotBanned}
+			return silentError{exitNot}
 		}
 		return nil
 	})
 }
 
-func (a *app) bans(p pass.Pass, k *kernel) ([]report.Ban, error) {
+// bans returns the selected bans, in the order that is asked for.
+func (a *app) bans(p pass.Pass, k *kernel, which selection) ([]report.Ban, error) {
 	bans, err := inForce(p, k.never)
 	if err != nil {
 		return nil, err
 	}
+	bans = slices.DeleteFunc(bans, func(b report.Ban) bool { return !which.includes(b) })
+	which.order(bans)
 	blockers, err := k.blockers(report.Targets(bans))
 	if err != nil {
 		return nil, err
@@ -81,10 +85,13 @@ func inForce(p pass.Pass, never ban.NeverBan) (bans []report.Ban, err error) {
 }
 
 func (a *app) writeBans(bans []report.Ban) error {
-	if a.output == "json" {
-		return report.WriteBansJSON(a.stdout, bans)
+	write := map[string]func(io.Writer, []report.Ban) error{
+		"json": report.WriteBansJSON, "csv": report.WriteBansCSV, "plain": report.WriteBansPlain,
+	}[a.output]
+	if write == nil {
+		write = a.text().WriteBans
 	}
-	return a.text().WriteBans(a.stdout, bans)
+	return write(a.stdout, bans)
 }
 
 // completeBanned offers the banned prefixes to the shell.

@@ -191,8 +191,11 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 		Name: "postfix-log", Result: report.Fault, Found: "/etc/postfix has maillog_file = /var/log/postfix.log",
 		Remedy: "postconf -c /etc/postfix -X maillog_file, then postfix reload: Postfix logs to the journal then",
 	}}
-	var list, object, reasons, what, spared, doctor bytes.Buffer
+	var list, glance, object, reasons, what, spared, doctor bytes.Buffer
 	if err := report.WriteBansJSON(&list, bans); err != nil {
+		t.Fatal(err)
+	}
+	if err := report.WriteJSON(&glance, sampleStatus(at("10:00:00")).toJSON()); err != nil {
 		t.Fatal(err)
 	}
 	if err := summary.WriteJSON(&object); err != nil {
@@ -212,7 +215,7 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want []string
-	for _, text := range []string{list.String(), object.String(), reasons.String(), what.String(), spared.String(), line, doctor.String()} {
+	for _, text := range []string{list.String(), glance.String(), object.String(), reasons.String(), what.String(), spared.String(), line, doctor.String()} {
 		want = append(want, "```json\n"+text+"```")
 	}
 	if diff := cmp.Diff(want, codeBlock.FindAllString(section(t, "# JSON OUTPUT"), -1)); diff != "" {

@@ -127,7 +127,7 @@ func (a *app) status() error {
 		err = statusText{a.text(), s}.write(a.stdout)
 	}
 	if err == nil && !s.health.works() {
-		err = silentError{exitNotRunning}
+		err = silentError{exitNot}
 	}
 	return err
 }

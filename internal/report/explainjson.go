@@ -67,7 +67,8 @@ func WriteExplanationsJSON(w io.Writer, all []Explanation, policy ban.Policy) er
 			j.Protected = &jsonProtected{x.Protected.Prefix, x.Protected.Reason}
 		}
 		if x.Ban != nil {
-			j.Ban = &toJSON([]Ban{*x.Ban})[0]
+			b := x.Ban.toJSON()
+			j.Ban = &b
 		}
 		if x.Length < ban.Infinity {
 			seconds := x.Length.Seconds()
@@ -77,7 +78,7 @@ func WriteExplanationsJSON(w io.Writer, all []Explanation, policy ban.Policy) er
 			j.Events = append(j.Events, e.toJSON())
 		}
 		for _, e := range x.Earlier {
-			j.Earlier = append(j.Earlier, jsonEnded{toJSON([]Ban{{Ban: e.Ban}})[0], Stamp(e.At), e.How})
+			j.Earlier = append(j.Earlier, jsonEnded{Ban{Ban: e.Ban}.toJSON(), Stamp(e.At), e.How})
 		}
 		out = append(out, j)
 	}

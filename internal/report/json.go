@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"strings"
 	"time"
 	"unicode"
 	"unicode/utf16"
@@ -80,9 +79,6 @@ type jsonShape struct {
 	Last  string `json:"last"`
 }
 
-// WriteBansJSON writes the bans as a JSON array.
-func WriteBansJSON(w io.Writer, bans []Ban) error { return WriteJSON(w, toJSON(bans)) }
-
 // WriteJSON writes the report as a JSON object.
 func (r Report) WriteJSON(w io.Writer) error {
 	out := jsonReport{
@@ -127,17 +123,21 @@ func unknownJSON(shapes []store.Shape) []jsonShape {
 func toJSON(bans []Ban) []jsonBan {
 	out := make([]jsonBan, 0, len(bans))
 	for _, b := range bans {
-		j := jsonBan{
-			Prefix: b.Prefix, Failures: b.Failures, Start: Stamp(b.Start), Until: end(b.Until), Count: b.Count,
-			Origin: b.Origin, Reason: b.Reason, Route: b.Route, Held: b.Held,
-		}
-		if b.Class != 0 {
-			class := b.Class.String()
-			j.Class = &class
-		}
-		out = append(out, j)
+		out = append(out, b.toJSON())
 	}
 	return out
+}
+
+func (b Ban) toJSON() jsonBan {
+	j := jsonBan{
+		Prefix: b.Prefix, Failures: b.Failures, Start: Stamp(b.Start), Until: end(b.Until), Count: b.Count,
+		Origin: b.Origin, Reason: b.Reason, Route: b.Route, Held: b.Held,
+	}
+	if b.Class != 0 {
+		class := b.Class.String()
+		j.Class = &class
+	}
+	return j
 }
 
 // WriteJSON writes v over several lines.
@@ -146,21 +146,30 @@ func WriteJSON(w io.Writer, v any) error { return encode(w, v, "  ") }
 // WriteJSONLine writes v on a line of its own.
 func WriteJSONLine(w io.Writer, v any) error { return encode(w, v, "") }
 
-// encode writes v, with what could steer a terminal escaped: outside of
-// strings, the encoder prints nothing else than ASCII and line breaks.
 func encode(w io.Writer, v any, indent string) error {
+	text, err := encoded(v, "", indent)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(text)
+	return err
+}
+
+// encoded returns v as a line or several, the first of which lacks the prefix. What
+// could steer a terminal is escaped: outside of strings, the encoder prints nothing
+// else than ASCII and line breaks.
+func encoded(v any, prefix, indent string) ([]byte, error) {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", indent)
+	e.SetIndent(prefix, indent)
 	if err := e.Encode(v); err != nil {
-		return err
+		return nil, err
 	}
 	if isPlain(text.Bytes()) {
-		_, err := w.Write(text.Bytes())
-		return err
+		return text.Bytes(), nil
 	}
-	var safe strings.Builder
+	var safe bytes.Buffer
 	for _, r := range text.String() {
 		if r == '\n' || unicode.IsPrint(r) {
 			safe.WriteRune(r)
@@ -170,8 +179,7 @@ func encode(w io.Writer, v any, indent string) error {
 			fmt.Fprintf(&safe, `\u%04x`, unit)
 		}
 	}
-	_, err := io.WriteString(w, safe.String())
-	return err
+	return safe.Bytes(), nil
 }
 
 // isPlain reports whether a text is made of printable ASCII and line breaks.

@@ -100,7 +100,7 @@ type jsonPublished struct {
 func WritePublishedJSON(w io.Writer, all []Published) error {
 	out := make([]jsonPublished, 0, len(all))
 	for _, p := range all {
-		b := toJSON([]Ban{{Ban: p.Ban}})[0]
+		b := Ban{Ban: p.Ban}.toJSON()
 		out = append(out, jsonPublished{p.Prefix, b.Class, b.Start, b.Until, b.Origin})
 	}
 	return WriteJSON(w, out)

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"smtpban/internal/report"
+	"smtpban/internal/store"
+)
+
+// sampleStatus is how things stand on a system where a ban is held back, at a time
+// that is an hour after its boot.
+func sampleStatus(now time.Time) *status {
+	s := &status{
+		now: now, up: time.Hour, units: parseUnits(running), ignored: 2, wanted: 16, path: "/var/lib/smtpban/smtpban.db", size: 128 << 10,
+		standing: report.Standing{Bans: 17, Held: 1, Events: 112, Counted: 85, Begun: 17, Ended: 3},
+		read:     store.LastRead{At: now.Add(-30 * time.Minute), Entries: 21, Events: 5, Bans: 1},
+		position: now.Add(-30*time.Minute - 11875*time.Millisecond),
+		changed:  now.Add(-30 * time.Minute), snapshot: now.Add(-4 * time.Hour),
+	}
+	expire := s.units["smtpban-expire.timer"]
+	expire["UnitFileState"], expire["NextElapseUSecMonotonic"] = "static", "1h 35min"
+	timer, service := s.units["smtpban-block.timer"], s.units["smtpban-block.service"]
+	timer["NextElapseUSecMonotonic"] = "1h 25.5s"
+	service["ExecMainStartTimestampMonotonic"], service["ExecMainExitTimestampMonotonic"] = "3595250000", "3595500000"
+	s.judgeBans()
+	s.health = degraded
+	return s
+}
+
+func TestLastRunReadWhatWasCommittedMeanwhile(t *testing.T) {
+	now := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
+	read := store.LastRead{Entries: 21, Events: 5, Bans: 1}
+	for _, tc := range []struct {
+		what string
+		ago  time.Duration
+		want *store.LastRead
+	}{
+		{"committed before it", 30 * time.Minute, &store.LastRead{}},
+		{"committed by it", 4700 * time.Millisecond, &read},
+		{"committed after it", 2 * time.Second, nil},
+	} {
+		s := sampleStatus(now)
+		s.read = read
+		s.read.At = now.Add(-tc.ago)
+		if tc.want == &read {
+			tc.want = &s.read
+		}
+		run, known := s.lastRun()
+		if diff := cmp.Diff(tc.want, run.read); !known || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", tc.what, known, diff)
+		}
+	}
+}
+
+func TestPatienceFollowsFromTheTimer(t *testing.T) {
+	for timers, want := range map[string]time.Duration{
+		"": 10 * time.Minute,
+		"TimersMonotonic={ OnActiveUSec=1s ; next_elapse=0 }\nTimersMonotonic={ OnUnitInactiveUSec=30s ; next_elapse=1h }": 150 * time.Second,
+		"TimersMonotonic={ OnUnitActiveUSec=1h 30min ; next_elapse=1h }":                                                   271 * time.Minute,
+		"TimersCalendar={ OnCalendar=*-*-* 08:00:00 ; next_elapse=n/a }":                                                   1<<63 - 1,
+	} {
+		if got := parseUnits("Id=smtpban-block.timer\n" + timers).patience("smtpban-block"); got != want {
+			t.Errorf("%q: %v, want %v", timers, got, want)
+		}
+	}
+}
+
+func TestNextRunIsWhatSystemdSaysOfIt(t *testing.T) {
+	now := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
+	for property, want := range map[string]time.Time{
+		"NextElapseUSecMonotonic=1h 25.5s\nNextElapseUSecRealtime=":                          now.Add(25500 * time.Millisecond),
+		"NextElapseUSecMonotonic=infinity\nNextElapseUSecRealtime=":                          {},
+		"NextElapseUSecMonotonic=0\nNextElapseUSecRealtime=Mon 2026-03-02 08:00:00 UTC":      time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC),
+		"NextElapseUSecMonotonic=infinity\nNextElapseUSecRealtime=Mon 2026-03-02 08:00:00 Q": {},
+	} {
+		if got := parseUnits("Id=x.timer\n"+property).next("x.timer", now, time.Hour); !got.Equal(want) {
+			t.Errorf("%q: %v, want %v", property, got, want)
+		}
+	}
+}
