@@ -72,6 +72,7 @@ func tell(t *testing.T, suite string) {
 		{"explain shows the lines that count, also of the last boot", s.explained},
 		{"what is blocked is published for Postfix's tables", s.published},
 		{"doctor finds nothing, and then what is broken", s.examined},
+		{"status tells at a glance that it works, and that it was stopped", s.atAGlance},
 		{"unban opens the door", s.unbanned},
 		{"a guesser who is ignored gets in, and is judged anew when that ends", s.ignored},
 		{"whom another instance of Postfix trusts is let in", s.secondInstance},

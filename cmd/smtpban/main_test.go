@@ -64,6 +64,7 @@ func (m asRoot) Run() int {
 //	world PREFIX...                  let connections come from these networks
 //	listen ADDRESS PORT...           wait for clients at these ports until the script ends
 //	connect ADDRESS PORT...          connect to these local ports
+//	terminal COLUMNS PROGRAM ARG...  run a program on a terminal, no line of which may be wider
 //	spoil STATE BUCKET KEY           make this value unreadable, as a mistake of ours would
 //	[!] connected ADDRESS PORT...    check that all (none) of these connections are still open
 //
@@ -88,6 +89,7 @@ func TestScript(t *testing.T) {
 			"connect":   connect,
 			"connected": connected,
 			"spoil":     spoil,
+			"terminal":  terminal,
 		},
 		Condition: condition,
 	})

@@ -70,7 +70,7 @@ type column struct {
 
 // The least that is left of text where there is room for nothing more.
 const (
-	leastText = 16 // in the last column
+	leastText = 12 // in the last column
 	leastName = 10 // in others
 )
 

@@ -60,17 +60,17 @@ CLIENT        LATEST       NAME                   FAILURES  REASON
 2 things listed.
 Some of it is left out for want of room; -l shows all.
 `},
-		{"other texts are cut in the middle", 65, `
+		{"other texts are cut in the middle", 61, `
 CLIENT        LATEST       NAME        FAILURES  REASON
-203.0.113.9   11-03 10:45  mx-th…mple  12345     it has been her…
+203.0.113.9   11-03 10:45  mx-th…mple  12345     it has been…
 198.51.100.7  -                        2
 
 2 things listed.
 Some of it is left out for want of room; -l shows all.
 `},
-		{"columns are left out", 50, `
+		{"columns are left out", 47, `
 CLIENT        LATEST       REASON
-203.0.113.9   11-03 10:45  it has been here all n…
+203.0.113.9   11-03 10:45  it has been here al…
 198.51.100.7  -
 
 2 things listed.
