@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -135,6 +136,9 @@ func (a *app) begin(cfg config.Config) (p pass.Pass, end func(), err error) {
 	default:
 		end, err = s.Lock(patience)
 	}
+	if errors.Is(err, store.ErrLocked) {
+		err = fmt.Errorf("%w, for %s (try again; systemctl list-units 'smtpban-*' tells what runs)", err, config.FormatSpan(patience))
+	}
 	if err != nil {
 		return pass.Pass{}, nil, err
 	}
@@ -159,7 +163,7 @@ func globs(patterns []string) ([]string, error) {
 			return nil, usageError{fmt.Errorf("--file: %q: %w", pattern, err)}
 		}
 		if len(found) == 0 {
-			return nil, fmt.Errorf("--file: no file matches %q", pattern)
+			return nil, fmt.Errorf("--file: no file matches %q (journal files are in a directory below /var/log/journal)", pattern)
 		}
 		files = append(files, found...)
 	}

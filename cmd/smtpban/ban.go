@@ -95,12 +95,18 @@ func lengthOf(what, length string) (time.Duration, error) {
 	if length == "" {
 		return 0, nil
 	}
-	span, err := config.ParseSpan(length)
+	span, err := parseSpan("--for", length)
 	if err == nil && span == 0 {
-		err = fmt.Errorf("%s of no length makes no sense", what)
+		err = usageError{fmt.Errorf("--for: %s of no length makes no sense; name a span such as 1d, or leave out --for", what)}
 	}
+	return span, err
+}
+
+// parseSpan reads the time span that a flag was given.
+func parseSpan(flag, text string) (time.Duration, error) {
+	span, err := config.ParseSpan(text)
 	if err != nil {
-		return 0, usageError{fmt.Errorf("--for: %w", err)}
+		return 0, usageError{fmt.Errorf(`%s: %w; want one such as "90s", "1h 30min", "2w"`, flag, err)}
 	}
 	return span, nil
 }

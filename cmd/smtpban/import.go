@@ -64,7 +64,7 @@ func (a *app) importFile(name string, replace bool) error {
 func (a *app) fill(s *store.Store, name string, replace bool) error {
 	in, err := a.openFile(name)
 	if err != nil {
-		return fmt.Errorf("opening export: %w", err)
+		return fmt.Errorf("opening export: %w (smtpban export prints such a file)", err)
 	}
 	defer in.Close()
 	var found store.Imported

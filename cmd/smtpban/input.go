@@ -55,7 +55,7 @@ func (i inputFlags) given() bool { return i.count() > 0 }
 // standardInput reports whether the log comes from there.
 func (i inputFlags) standardInput() bool { return i.entries == "-" || i.maillog == "-" }
 
-var errOneInput = errors.New("--directory, --file, --entries and --maillog exclude each other")
+var errOneInput = errors.New("--directory, --file, --entries and --maillog exclude each other; give one of them")
 
 // checkInput refuses two logs at once, and to mix another machine's log into
 // this one's state.
@@ -83,14 +83,14 @@ func (a *app) openInput(cfg config.Config, uid int, from journal.Positions, anch
 	if a.input.maillog != "" {
 		file, err := a.openFile(a.input.maillog)
 		if err != nil {
-			return nil, fmt.Errorf("opening maillog: %w", err)
+			return nil, fmt.Errorf("opening maillog: %w (without --maillog the journal is read)", err)
 		}
 		return closing{journal.OpenMaillog(file, a.now, time.Local, from), file}, nil
 	}
 	if a.input.entries != "" {
 		file, err := a.openFile(a.input.entries)
 		if err != nil {
-			return nil, fmt.Errorf("opening entries: %w", err)
+			return nil, fmt.Errorf("opening entries: %w (journalctl -o export prints such a file)", err)
 		}
 		return closing{journal.OpenExport(file, uid, from), file}, nil
 	}

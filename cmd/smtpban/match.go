@@ -54,7 +54,7 @@ type match struct {
 
 func (m *match) run(lines []string) error {
 	if m.input.count() > 1 || len(lines) > 0 && m.input.given() {
-		return usageError{errors.New("lines, --directory, --file, --entries and --maillog exclude each other")}
+		return usageError{errors.New("lines, --directory, --file, --entries and --maillog exclude each other; give one of them")}
 	}
 	if !journal.ClientFacing(m.identifier) {
 		return usageError{fmt.Errorf("--identifier: %q is no tag of smtpd, postscreen or cleanup, such as postfix/submission/smtpd", m.identifier)}

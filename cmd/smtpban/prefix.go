@@ -42,7 +42,7 @@ func parsePrefix(arg string) (netip.Prefix, error) {
 	}
 	addr, err := netip.ParseAddr(arg)
 	if err != nil || addr.Zone() != "" {
-		return netip.Prefix{}, usageError{fmt.Errorf("%q is not an IP address or prefix", arg)}
+		return netip.Prefix{}, usageError{fmt.Errorf("%q is not an IP address or prefix, such as 203.0.113.9 or 2001:db8::/64", arg)}
 	}
 	addr = addr.Unmap()
 	return netip.PrefixFrom(addr, addr.BitLen()), nil

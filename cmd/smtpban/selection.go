@@ -80,15 +80,12 @@ func (s *selection) parse(now time.Time) error {
 	if s.expiringText == "" {
 		return nil
 	}
-	span, err := config.ParseSpan(s.expiringText)
+	span, err := parseSpan("--expiring", s.expiringText)
 	if err == nil && span == ban.Infinity {
-		err = errors.New("name a span that has an end, such as 1h")
-	}
-	if err != nil {
-		return usageError{fmt.Errorf("--expiring: %w", err)}
+		err = usageError{errors.New("--expiring: name a span that has an end, such as 1h")}
 	}
 	s.expiring = now.Add(span)
-	return nil
+	return err
 }
 
 func (s selection) includes(b report.Ban) bool {
