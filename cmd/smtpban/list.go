@@ -62,6 +62,9 @@ func (a *app) bans(p pass.Pass, k *kernel, which selection) ([]report.Ban, error
 	}
 	bans = slices.DeleteFunc(bans, func(b report.Ban) bool { return !which.includes(b) })
 	which.order(bans)
+	if a.output == "plain" { // which does not say what the kernel does
+		return bans, nil
+	}
 	blockers, err := k.blockers(report.Targets(bans))
 	if err != nil {
 		return nil, err

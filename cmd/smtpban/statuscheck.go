@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"smtpban/internal/ban"
+	"smtpban/internal/report"
 )
 
 // The exit statuses of a monitoring plugin, after the Monitoring Plugins'
@@ -61,7 +62,7 @@ func (s *status) check() (status int, line string) {
 
 // pluginLine has no bar, behind which performance data come.
 func pluginLine(state, text string) string {
-	return "SMTPBAN " + state + " - " + strings.ReplaceAll(text, "|", "/")
+	return "SMTPBAN " + state + " - " + strings.ReplaceAll(report.Printable(text), "|", "/")
 }
 
 // performance returns performance data: LABEL=VALUE[UNIT];WARNING;CRITICAL.

@@ -187,10 +187,11 @@ func (t statusText) gapsText() string {
 }
 
 func (t statusText) stateText() string {
+	path := report.Printable(t.path)
 	if t.size == 0 {
-		return t.path + ": none yet"
+		return path + ": none yet"
 	}
-	text := fmt.Sprintf("%s, %s; ", report.Printable(t.path), bytesText(t.size))
+	text := fmt.Sprintf("%s, %s; ", path, bytesText(t.size))
 	if t.snapshot.IsZero() {
 		return text + "no snapshot yet"
 	}
