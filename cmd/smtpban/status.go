@@ -75,7 +75,7 @@ type status struct {
 	suppressed losses // by journald
 	read       store.LastRead
 	doubt      time.Time
-	ignored    int // addresses, networks and names that ignoreip and ignorename list
+	ignored    int // addresses, networks and names, by the configuration and by smtpban ignore
 
 	position   time.Time // up to which the journal is read; zero if nothing is
 	waiting    waiting
@@ -135,7 +135,7 @@ func (a *app) status() error {
 // inspect finds out how things stand.
 func (a *app) inspect() (s *status, err error) {
 	err = a.look(func(cfg config.Config, p pass.Pass, k *kernel) error {
-		s = &status{now: a.now, path: cmp.Or(a.statePath, cfg.Store.Path), ignored: len(cfg.Policy.IgnoreIP) + len(cfg.Policy.IgnoreName)}
+		s = &status{now: a.now, path: cmp.Or(a.statePath, cfg.Store.Path), ignored: len(cfg.Policy.IgnoreIP) + len(cfg.Policy.IgnoreName) + len(k.sources.Ignores)}
 		if s.units, s.errUnits = askSystemd(); s.errUnits == nil {
 			s.up, s.errUnits = monotonic()
 		}

@@ -14,7 +14,7 @@ func (t Text) WriteIgnores(w io.Writer, ignores []ban.Ignore) error {
 	for _, i := range ignores {
 		rows = append(rows, []string{i.Prefix.String(), t.End(i.Until), t.Time(i.Added), Printable(i.Reason)})
 	}
-	return t.Table(w, "ignored prefixes", []string{"PREFIX", "UNTIL", "ADDED", "REASON"}, rows)
+	return t.Table(w, "ignored prefixes", []string{"PREFIX", "UNTIL", "ADDED", "REASON"}, rows, "ADDED")
 }
 
 // End writes when something ends.
