@@ -19,7 +19,7 @@ import (
 func newDoctorCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check whether smtpban can work here, and say what to do where it can't",
+		Short: "Check whether smtpban can work here, and what to do where it can't",
 		Args:  noArgs,
 		RunE:  func(*cobra.Command, []string) error { return a.doctor() },
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -88,6 +89,8 @@ func newRootCommand(a *app) *cobra.Command {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
 	root.SetVersionTemplate("smtpban {{.Version}}\n")
+	// As wide as the terminal; 0 is as wide as it comes.
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages |", fmt.Sprintf("FlagUsagesWrapped %d |", width(a.stdout))))
 	a.addGlobalFlags(root)
 	old.addFlags(root)
 	a.addInputFlags(root)

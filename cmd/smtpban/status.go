@@ -23,8 +23,8 @@ func newStatusCommand(a *app) *cobra.Command {
 		Use:   "status",
 		Short: "Show at a glance whether smtpban does its work",
 		Long: "Show whether the timers run, what the last run did, how far the journal is read,\n" +
-			"how many bans there are, and whether the kernel has their routes. The exit status\n" +
-			"is 3 if the timers are off, or the last run failed or is too long ago.",
+			"how many bans there are, and whether the kernel has their routes. The exit\n" +
+			"status is 3 if the timers are off, or the last run failed or is too long ago.",
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if check {

@@ -17,8 +17,8 @@ func newUnbanCommand(a *app) *cobra.Command {
 		Use:   "unban PREFIX...",
 		Short: "Lift bans and forget what the clients did",
 		Long: "Lift every ban that shares an address with a PREFIX, and clear the tallies of\n" +
-			"the clients in it: nothing that they did up to now counts any more. With --ignore\n" +
-			"they are not banned any more.",
+			"the clients in it: nothing that they did up to now counts any more. With\n" +
+			"--ignore they are not banned any more.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if all == (len(args) > 0) {
 				return usageError{errors.New("name the addresses or prefixes to unban, or say --all alone")}

@@ -2,6 +2,7 @@ package pass_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"testing"
@@ -38,6 +39,31 @@ func TestReadingTellsWhatItBrought(t *testing.T) {
 
 	log = append(log, failures("203.0.113.9", 6)...)
 	check(t, pass.Read{Entries: 1, First: at(6), Events: 1}, m.read(at(6), log))
+}
+
+func TestTheLastReadingThatBroughtAnythingIsRemembered(t *testing.T) {
+	m := newMachine(t)
+	remembered := func() (r store.LastRead) {
+		err := store.New(m.path).View(func(tx *store.Tx) (err error) {
+			r, err = tx.LastRead()
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	check(t, store.LastRead{}, remembered())
+	log := append(failures("203.0.113.9", 0, 1, 2, 3, 4), connect("203.0.113.9", at(5)))
+	m.read(at(5), log)
+	check(t, store.LastRead{At: at(5), Entries: 6, Events: 5, Bans: 1}, remembered())
+	m.read(at(6), log)
+	check(t, store.LastRead{At: at(5), Entries: 6, Events: 5, Bans: 1}, remembered())
+	for i := range 300 { // clients, more than a batch may have
+		log = append(log, failures(fmt.Sprintf("198.51.%d.%d", i/250, i%250), 7, 7, 7, 7, 7)...)
+	}
+	m.read(at(7), log)
+	check(t, store.LastRead{At: at(7), Entries: 1500, Events: 1500, Bans: 300}, remembered())
 }
 
 func TestReadingTheSameAgainAddsNothing(t *testing.T) {

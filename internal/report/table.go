@@ -40,7 +40,7 @@ func (t Text) longTable(w io.Writer, what string, header []string, n int, row fu
 		fmt.Fprintln(out, strings.TrimRight(line, " "))
 	}
 	if t.Legend {
-		fmt.Fprintf(out, "\n%d %s listed.\n", n, what)
+		fmt.Fprintf(out, "\n%s\n", t.Wrap("", fmt.Sprintf("%d %s listed.", n, what)))
 	}
 	if t.Legend && g.cut {
 		fmt.Fprintln(out, "Some of it is left out for want of room; -l shows all.")
