@@ -154,7 +154,7 @@ func (x explanation) writeEvents(w io.Writer, events []report.Event) error {
 			cmp.Or(report.Printable(e.Line), "(no longer in the log)"),
 		})
 	}
-	return x.Table(w, "events", []string{"TIME", "CLASS", "POINTS", "SERVICE", "USER", "LINE"}, rows, "SERVICE", "POINTS")
+	return x.Table(w, "events", []string{"TIME", "CLASS", "POINTS", "SERVICE", "USER", "LINE"}, rows, "SERVICE", "POINTS", "USER")
 }
 
 func (x explanation) writeEarlier(w io.Writer, earlier []store.Ended) error {

@@ -25,10 +25,10 @@ func (t Text) Table(w io.Writer, what string, header []string, rows [][]string, 
 // longTable is Table for n rows that are not kept in memory, but made when they are
 // asked for, more than once.
 func (t Text) longTable(w io.Writer, what string, header []string, n int, row func(i int) []string, spare ...string) error {
-	g := &grid{n: n, row: row, legend: t.Legend}
+	g := &grid{n: n, row: row, legend: t.Legend, limit: t.Width}
 	g.measure(header)
 	if t.Width > 0 && g.total() > t.Width {
-		g.fit(t.Width, header, spare)
+		g.fit(header, spare)
 	}
 	out := bufio.NewWriter(w)
 	if t.Legend {
@@ -57,6 +57,7 @@ type grid struct {
 	row     func(i int) []string
 	legend  bool
 	columns []column
+	limit   int  // of its width; 0 for none
 	short   bool // are times
 	cut     bool // is something
 }
@@ -68,11 +69,9 @@ type column struct {
 	least   int // the width that it can be brought down to
 }
 
-// The least that is left of text where there is room for nothing more.
-const (
-	leastText = 12 // in the last column
-	leastName = 10 // in others
-)
+// leastName is what is left of text where there is room for nothing more. In the last
+// column it is a quarter of the terminal.
+const leastName = 10
 
 // measure finds out how wide the columns are.
 func (g *grid) measure(header []string) {
@@ -97,7 +96,7 @@ func (g *grid) measure(header []string) {
 		c := &g.columns[i]
 		c.least = leastName
 		if i == len(g.columns)-1 {
-			c.least = leastText
+			c.least = max(leastName, g.limit/4)
 		}
 		if i == 0 || times[i] || !text[i] { // of numbers and times a part means nothing
 			c.least = max(c.least, c.width)
@@ -115,21 +114,21 @@ func isNumber(cell string) bool {
 }
 
 // fit makes the table as narrow as it has to be.
-func (g *grid) fit(limit int, header, spare []string) {
+func (g *grid) fit(header, spare []string) {
 	g.short = true
 	g.measure(header)
 	for _, heading := range spare {
-		if g.least() > limit {
+		if g.least() > g.limit {
 			g.columns = slices.DeleteFunc(g.columns, func(c column) bool { return c.heading == heading })
 			g.cut = true
 		}
 	}
-	if g.least() > limit { // and nothing else helps
+	if g.least() > g.limit { // and nothing else helps
 		for i := range g.columns {
 			g.columns[i].least = min(g.columns[i].width, leastName)
 		}
 	}
-	for excess := g.total() - limit; excess > 0; excess-- {
+	for excess := g.total() - g.limit; excess > 0; excess-- {
 		c := g.widest()
 		if c == nil {
 			return

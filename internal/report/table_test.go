@@ -60,9 +60,9 @@ CLIENT        LATEST       NAME                   FAILURES  REASON
 2 things listed.
 Some of it is left out for want of room; -l shows all.
 `},
-		{"other texts are cut in the middle", 61, `
+		{"other texts are cut in the middle", 65, `
 CLIENT        LATEST       NAME        FAILURES  REASON
-203.0.113.9   11-03 10:45  mx-th…mple  12345     it has been…
+203.0.113.9   11-03 10:45  mx-th…mple  12345     it has been her…
 198.51.100.7  -                        2
 
 2 things listed.

@@ -165,7 +165,7 @@ func (t Text) WriteUnknown(w io.Writer, shapes []store.Shape) error {
 // WriteBans prints the bans.
 func (t Text) WriteBans(w io.Writer, bans []Ban) error {
 	return t.longTable(w, "bans", []string{"PREFIX", "CLASS", "FAILURES", "START", "UNTIL", "COUNT", "ROUTE", "REASON"},
-		len(bans), func(i int) []string { return t.banRow(bans[i]) }, "COUNT", "START", "REASON", "FAILURES")
+		len(bans), func(i int) []string { return t.banRow(bans[i]) }, "COUNT", "START", "FAILURES", "REASON")
 }
 
 func (t Text) banRow(b Ban) []string {
