@@ -88,7 +88,7 @@ func tidy(p pass.Pass) error {
 		}
 		old := now.Add(-min(p.Policy.Forget, maxAge))
 		return errors.Join(tx.PruneHistory(old), tx.PrunePardons(old), tx.PruneLogins(old),
-			tx.PruneHours(now.Add(-hoursMemory)), tx.PruneGaps(now.Add(-gapsMemory)),
+			tx.PruneHours(now.Add(-hoursMemory)), tx.PruneUsers(now.Add(-usersMemory)), tx.PruneGaps(now.Add(-gapsMemory)),
 			tx.PruneShapes(now.Add(-shapesMemory)))
 	})
 }
@@ -97,6 +97,7 @@ const (
 	reportMemory = 8 * 24 * time.Hour   // for a report a week
 	maxAge       = 365 * 24 * time.Hour // of ended bans, pardons and logins, even where forget is longer
 	hoursMemory  = 13 * 7 * 24 * time.Hour
+	usersMemory  = 4 * 7 * 24 * time.Hour // of the user names that were tried
 	gapsMemory   = 13 * 7 * 24 * time.Hour
 	shapesMemory = 4 * 7 * 24 * time.Hour // of lines that no rule knows, since the last of them
 )

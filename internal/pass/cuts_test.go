@@ -166,6 +166,7 @@ var utterances = []string{
 	"connect from CLIENT",
 	"warning: CLIENT: SASL LOGIN authentication failed: x, sasl_username=alice",
 	"warning: CLIENT: SASL PLAIN authentication failed: x, sasl_username=alice",
+	"warning: CLIENT: SASL LOGIN authentication failed: x, sasl_username=bob",
 	"warning: CLIENT: SASL PLAIN authentication failed: generic failure",
 	"warning: SASL authentication failure: cannot connect to saslauthd server: gone",
 	"NOQUEUE: reject: RCPT from CLIENT: 554 5.7.1 <a@example.org>: Relay access denied; from=<b@example.org>",

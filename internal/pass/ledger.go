@@ -20,8 +20,9 @@ type ledger struct {
 	bans    map[netip.Prefix]*sentence
 	expired []ban.Ban // of earlier batches
 	seen    seen
-	made    map[string]int // bans, by their origin
-	watch   *watch         // nil if no ban is to be held back
+	tried   map[time.Time][]string // user names, by the hour, in the order of the log
+	made    map[string]int         // bans, by their origin
+	watch   *watch                 // nil if no ban is to be held back
 
 	// latest is as far as a pardon reaches. One that was given under a clock
 	// ahead would let everybody do as he likes until then.
@@ -66,7 +67,8 @@ func (p Pass) openLedger(tx *store.Tx) (*ledger, error) {
 	}
 	l := &ledger{
 		policy: p.Policy, tx: tx, pardons: pardons, latest: latest,
-		clients: map[netip.Prefix]*ban.Client{}, bans: map[netip.Prefix]*sentence{}, seen: seen{}, made: map[string]int{},
+		clients: map[netip.Prefix]*ban.Client{}, bans: map[netip.Prefix]*sentence{},
+		seen: seen{}, tried: map[time.Time][]string{}, made: map[string]int{},
 	}
 	if p.Hold {
 		l.watch, err = openWatch(tx)
@@ -90,6 +92,10 @@ func (l *ledger) record(f postfix.Finding) error {
 			return err
 		}
 		l.seen.add(f.Event, counted)
+		if f.Event.User != "" && f.Event.Class != ban.Login {
+			hour := f.Event.Time.Truncate(time.Hour)
+			l.tried[hour] = append(l.tried[hour], f.Event.User)
+		}
 	}
 	return nil
 }
@@ -208,10 +214,8 @@ func (l *ledger) end(s *sentence) error {
 // many keys in random order, and returns the new bans that are in force and those
 // newly held back.
 func (l *ledger) write(horizon time.Time) (bans, held []ban.Ban, err error) {
-	for _, hour := range slices.SortedFunc(maps.Keys(l.seen), time.Time.Compare) {
-		if err := l.tx.AddHour(store.Hour{Start: hour, Classes: l.seen[hour]}); err != nil {
-			return nil, nil, err
-		}
+	if err := l.writeHours(); err != nil {
+		return nil, nil, err
 	}
 	for _, prefix := range slices.SortedFunc(maps.Keys(l.clients), ban.ComparePrefix) {
 		c := l.clients[prefix]
@@ -256,6 +260,22 @@ func (l *ledger) write(horizon time.Time) (bans, held []ban.Ban, err error) {
 		return bans, held, nil
 	}
 	return bans, held, l.watch.write(l.tx)
+}
+
+// writeHours stores what was seen and whose passwords were tried.
+func (l *ledger) writeHours() error {
+	for _, hour := range slices.SortedFunc(maps.Keys(l.seen), time.Time.Compare) {
+		if err := l.tx.AddHour(store.Hour{Start: hour, Classes: l.seen[hour]}); err != nil {
+			return err
+		}
+		if len(l.tried[hour]) == 0 {
+			continue
+		}
+		if err := l.tx.AddUsers(hour, l.tried[hour]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // seen counts, hour by hour, what the log told of.

@@ -246,6 +246,7 @@ func (m *machine) state() state {
 type rest struct {
 	Sessions []store.Session
 	Hours    []store.Hour
+	Users    []store.User
 	Shapes   []store.Shape
 	Gaps     []store.Gap
 	Totals   store.Totals
@@ -263,6 +264,9 @@ func (m *machine) rest() (r rest) {
 			return err
 		}
 		if r.Hours, err = collect(tx.Hours()); err != nil {
+			return err
+		}
+		if r.Users, err = collect(tx.Users(time.Time{})); err != nil {
 			return err
 		}
 		if r.Shapes, err = collect(tx.Shapes()); err != nil {

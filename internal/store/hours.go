@@ -83,8 +83,11 @@ func (d *decoder) classes() map[ban.Class]Count {
 }
 
 // PruneHours forgets the hours before a time.
-func (t *Tx) PruneHours(before time.Time) error {
-	return t.prune(bucketHours, func(key, _ []byte) (bool, error) {
-		return bytes.Compare(key, hourKey(before)) < 0, nil
-	})
+func (t *Tx) PruneHours(before time.Time) error { return t.pruneHours(bucketHours, before) }
+
+// pruneHours deletes what a bucket, whose keys begin with an hour, has of the hours
+// before that of a time.
+func (t *Tx) pruneHours(bucket []byte, before time.Time) error {
+	first := hourKey(before)
+	return t.prune(bucket, func(key, _ []byte) (bool, error) { return bytes.Compare(key, first) < 0, nil })
 }

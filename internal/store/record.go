@@ -88,6 +88,7 @@ func kinds() []kind {
 		{KindSetting, bucketSettings, nil, showSetting, read(jsonSetting.record)},
 		{KindSession, bucketSessions, nil, showSession, read(jsonSession.record)},
 		{"hour", bucketHours, nil, showHour, read(jsonHour.record)},
+		{"user", bucketUsers, nil, showUser, read(jsonUser.record)},
 		{"shape", bucketShapes, nil, showShape, read(jsonShape.record)},
 		{"gap", bucketGaps, nil, showGap, read(jsonGap.record)},
 	}

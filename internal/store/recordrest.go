@@ -190,6 +190,38 @@ func (j jsonTotals) record(in *inward) Record {
 	return Record{pair: pair{key: keyTotals, value: encodeTotals(x)}}
 }
 
+type jsonUser struct {
+	Record   string  `json:"record"`
+	Hour     *string `json:"hour"`
+	Name     any     `json:"name"`
+	Attempts int     `json:"attempts"`
+	Others   int     `json:"others"`
+}
+
+func showUser(key, value []byte) (any, error) {
+	u, err := decodeUser(key, value)
+	if err != nil {
+		return nil, err
+	}
+	var o outward
+	hour := o.time(u.Hour)
+	return jsonUser{"user", &hour, showText(u.Name), u.Attempts, u.Others}, o.err
+}
+
+func (j jsonUser) record(in *inward) Record {
+	u := User{
+		Hour: in.hour("hour", j.Hour), Name: in.text("name", j.Name),
+		Attempts: in.count("attempts", j.Attempts), Others: in.count("others", j.Others),
+	}
+	if u.Name == "" {
+		in.fail("name", "it is empty")
+	}
+	if u.Others > u.Attempts {
+		in.fail("others", "%d is more than the %d attempts", u.Others, u.Attempts)
+	}
+	return Record{pair: pair{key: userKey(u.Hour, u.Name), value: encodeUser(u)}}
+}
+
 type jsonShape struct {
 	Record string  `json:"record"`
 	Shape  any     `json:"shape"` // "" for all those for which there was no room

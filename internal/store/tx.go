@@ -24,6 +24,7 @@ var (
 	bucketSettings  = []byte("settings")  // name -> what other programs' configuration said, opaque here
 	bucketSessions  = []byte("sessions")  // opaque -> what is remembered of an open SMTP session, opaque here
 	bucketHours     = []byte("hours")     // hour -> Hour
+	bucketUsers     = []byte("users")     // hour, user name -> User
 	bucketShapes    = []byte("shapes")    // shape -> Shape
 	bucketGaps      = []byte("gaps")      // number, in the order of noticing -> Gap
 
