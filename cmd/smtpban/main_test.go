@@ -96,17 +96,20 @@ func TestScript(t *testing.T) {
 }
 
 // privateMachine gives the script a network of its own, with nothing in it but lo,
-// and hides what this machine may have of smtpban, Postfix and the name of our
+// and a name, and hides what this machine may have of smtpban, Postfix and the name of our
 // protocol in /etc, and who is logged in on it. All of that belongs to this
 // goroutine's thread, from which the script starts its programs; it ends with the
 // script and takes it along.
 func privateMachine(t testscript.T) error {
 	runtime.LockOSThread() // for good: an unlocked thread would be used again
-	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
+	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWUTS); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal("no private network namespace, and CI must not skip this: ", err)
 		}
 		t.Skip("SKIPPED: needs root or user namespaces to make a network namespace: ", err)
+	}
+	if err := unix.Sethostname([]byte("mx1.example")); err != nil {
+		return fmt.Errorf("naming this machine: %w", err)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("keeping mounts to ourselves: %w", err)

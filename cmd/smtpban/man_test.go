@@ -160,12 +160,18 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 		Prefix: netip.MustParsePrefix("2001:db8:bad::/48"), Start: at("09:00:00"),
 		Until: ban.Forever, Count: 1, Origin: ban.OriginManual, Reason: "scans us",
 	}}}
-	summary := report.Report{Until: at("10:00:00"), Clients: []report.Client{{
+	summary := report.Report{Host: "mx1.example", Until: at("10:00:00"), Clients: []report.Client{{
 		Prefix: client, Failures: 7, First: at("07:30:00"), Last: at("09:15:00"), State: report.Blocked,
 	}}, Ineffective: []report.Ineffective{{Prefix: client, Since: at("08:00:30"), Last: at("09:15:00")}},
-		Seen:    []report.Seen{{Class: ban.SASLAuth, Count: store.Count{Events: 9, Counted: 7}}},
-		Gaps:    []store.Gap{{From: at("03:00:00"), To: at("03:00:07.5"), Reason: "the last entry read is gone from the journal"}},
-		Unknown: []store.Shape{{Text: "smtpd: warning: CLIENT: tried N new tricks", Count: 1, First: at("09:15:00"), Last: at("09:15:00")}}}
+		Seen:      []report.Seen{{Class: ban.SASLAuth, Count: store.Count{Events: 9, Counted: 7}}},
+		Gaps:      []store.Gap{{From: at("03:00:00"), To: at("03:00:07.5"), Reason: "the last entry read is gone from the journal"}},
+		Unknown:   []store.Shape{{Text: "smtpd: warning: CLIENT: tried N new tricks", Count: 1, First: at("09:15:00"), Last: at("09:15:00")}},
+		Attackers: 1,
+		Changes:   report.Changes{New: report.Group{Named: []report.Change{{Ban: bans[0].Ban}}}},
+		Near:      report.Near{Clients: []report.NearMiss{{Prefix: netip.MustParsePrefix("198.51.100.7/32"), Points: 4, At: at("09:30:00")}}, MaxRetry: 5},
+		Networks:  []report.Network{{Prefix: netip.MustParsePrefix("203.0.113.0/24"), Clients: 3, Failures: 12}},
+		Users:     report.Users{Named: []report.User{{Name: "info", Attempts: 5}}, Others: 2},
+		Hours:     []report.Hour{{Start: at("09:00:00"), Attempts: map[ban.Class]int{ban.SASLAuth: 9}, Bans: 1}}}
 	line, err := matched("warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=alice")
 	if err != nil {
 		t.Fatal(err)

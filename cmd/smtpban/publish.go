@@ -60,7 +60,7 @@ func replaceChanged(path string, text []byte) error {
 	if err == nil && bytes.Equal(old, text) {
 		return nil
 	}
-	err = replace(path, text)
+	err = replace(path, text, 0o644)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w (the units write only below /var/lib/smtpban-lists and where a drop-in's ReadWritePaths= allows it, as the user smtpban)", err)
 	}
@@ -74,16 +74,16 @@ func writers() map[string]func(io.Writer, []report.Published) error {
 	}
 }
 
-// replace puts a file that everybody may read in the place of an earlier one, at
-// once: a reader sees the one or the other.
-func replace(path string, text []byte) error {
+// replace puts a file in the place of an earlier one, at once: a reader sees the one
+// or the other.
+func replace(path string, text []byte, mode fs.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) // left over only after a failure
 	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
 	if err != nil {
 		return err
 	}

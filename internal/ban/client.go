@@ -160,6 +160,26 @@ func (p Policy) Tally(c Client, now time.Time) (hits []Hit, points int) {
 	return hits, points
 }
 
+// Peak returns the most points that the client's hits made within findtime, the
+// newest of them after since, and when that one was.
+func (p Policy) Peak(c Client, since time.Time) (points int, at time.Time) {
+	for newest, h := range c.Hits {
+		if !h.Time.After(since) {
+			break
+		}
+		sum := 0
+		for _, older := range c.Hits[newest:] {
+			if h.Time.Sub(older.Time) <= p.FindTime {
+				sum += older.Weight
+			}
+		}
+		if sum > points {
+			points, at = sum, h.Time
+		}
+	}
+	return points, at
+}
+
 // heaviest returns the class with most points, the newest on a tie.
 func heaviest(newestFirst []Hit) Class {
 	points := map[Class]int{}

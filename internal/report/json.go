@@ -51,6 +51,20 @@ type jsonReport struct {
 	Seen    []jsonSeen  `json:"classes"`
 	Gaps    []jsonGap   `json:"gaps"`
 	Unknown []jsonShape `json:"unknown"`
+
+	Host      string        `json:"host"`
+	Quiet     bool          `json:"quiet"`
+	Headline  string        `json:"headline"`
+	Words     []string      `json:"words"`
+	Attackers int           `json:"attackers"`
+	Changes   jsonChanges   `json:"changes"`
+	MaxRetry  int           `json:"maxretry"`
+	Near      []jsonNear    `json:"near_misses"`
+	MoreNear  int           `json:"more_near_misses"`
+	Networks  []jsonNetwork `json:"networks"`
+	Users     []jsonUser    `json:"users"`
+	Others    int           `json:"other_users"` // attempts for them
+	Hours     []jsonHour    `json:"hours"`
 }
 
 type jsonIneffective struct {
@@ -85,6 +99,9 @@ func (r Report) WriteJSON(w io.Writer) error {
 		Since: Known(r.Since), Until: Stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans),
 		MoreClients: r.MoreClients, MoreBans: r.MoreBans, Surplus: r.Surplus,
 		Ineffective: []jsonIneffective{}, Seen: []jsonSeen{}, Gaps: []jsonGap{}, Unknown: unknownJSON(r.Unknown),
+		Host: r.Host, Quiet: r.Quiet(), Headline: r.Headline(), Words: r.Words(), Attackers: r.Attackers, Changes: r.Changes.toJSON(),
+		MaxRetry: r.Near.MaxRetry, Near: r.Near.toJSON(), MoreNear: r.Near.More, Networks: networksJSON(r.Networks),
+		Users: r.Users.toJSON(), Others: r.Users.Others, Hours: hoursJSON(r.Hours),
 	}
 	for _, x := range r.Ineffective {
 		out.Ineffective = append(out.Ineffective, jsonIneffective{ClientName(x.Prefix), Stamp(x.Since), Stamp(x.Last)})

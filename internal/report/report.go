@@ -59,8 +59,9 @@ const (
 	Another         // a route of somebody else's that leads nowhere either
 )
 
-// Report is the state of things at a moment.
+// Report is the state of things at a moment, and what led to it.
 type Report struct {
+	Host    string    // of this system, for whoever gets reports of several
 	Since   time.Time // clients that attacked after it are named; zero for all
 	Until   time.Time
 	Clients []Client // those with most failures first
@@ -73,6 +74,13 @@ type Report struct {
 	// Ineffective are the bans whose clients failed again after Since although
 	// they were blocked: their packets come, or our answers go, another way.
 	Ineffective []Ineffective
+
+	Attackers int // clients that failed after Since
+	Changes   Changes
+	Near      Near
+	Networks  []Network // from which several clients failed after Since, those with most failures first
+	Users     Users
+	Hours     []Hour // since that of Since, but no more than thirteen weeks
 
 	Seen    []Seen      // since the hour of Since, in the order of ban.Classes
 	Gaps    []store.Gap // noticed after Since, in that order
@@ -126,38 +134,42 @@ func bans(tx *store.Tx, never ban.NeverBan, now time.Time) iter.Seq2[Ban, error]
 
 // New returns the report on the time from since to now. It takes no client for
 // blocked before Enforce is called.
-func New(tx *store.Tx, never ban.NeverBan, since, now time.Time) (Report, error) {
+func New(tx *store.Tx, policy ban.Policy, never ban.NeverBan, since, now time.Time) (Report, error) {
 	r := Report{Since: since, Until: now, held: map[netip.Prefix]bool{}}
+	course, changes := newCourse(since, now), newChanges(since)
 	lengths := map[int]bool{} // of the bans
-	if err := r.nameBans(tx, never, lengths); err != nil {
-		return Report{}, err
+	for _, step := range []func() error{
+		func() error { return course.readHours(tx) },
+		func() error { return r.nameBans(tx, never, lengths, course, changes) },
+		func() error { return nameEnded(tx, now, course, changes) },
+		func() error { return r.nameClients(tx, policy, never) },
+		func() error { return r.cover(tx, never, lengths) },
+		func() (err error) { r.Seen, err = seenSince(tx, since); return err },
+		func() (err error) { r.Users, err = usersSince(tx, since); return err },
+		func() (err error) { r.Gaps, err = gapsSince(tx, since); return err },
+		func() (err error) { r.Unknown, err = Unknown(tx); return err },
+	} {
+		if err := step(); err != nil {
+			return Report{}, err
+		}
 	}
-	if err := r.nameClients(tx, never); err != nil {
-		return Report{}, err
-	}
-	err := r.cover(tx, never, lengths)
-	if err != nil {
-		return Report{}, err
-	}
-	if r.Seen, err = seenSince(tx, since); err != nil {
-		return Report{}, err
-	}
-	if r.Gaps, err = gapsSince(tx, since); err != nil {
-		return Report{}, err
-	}
-	r.Unknown, err = Unknown(tx)
-	return r, err
+	r.Changes, r.Hours = changes.take(), course.take()
+	return r, nil
 }
 
 // nameBans finds the bans, and the first of those whose clients failed after Since
 // although the whole prefix was blocked.
-func (r *Report) nameBans(tx *store.Tx, never ban.NeverBan, lengths map[int]bool) error {
+func (r *Report) nameBans(tx *store.Tx, never ban.NeverBan, lengths map[int]bool, course *course, changes *changes) error {
 	named := top[Ban]{less: func(a, b Ban) int { return cmp.Compare(b.Failures, a.Failures) }}
 	for b, err := range bans(tx, never, r.Until) {
 		if err != nil {
 			return err
 		}
 		named.add(b)
+		course.ban(b.Ban, time.Time{})
+		if err := changes.begin(tx, never, b); err != nil {
+			return err
+		}
 		lengths[b.Prefix.Bits()] = true
 		if b.Held {
 			r.held[b.Prefix] = true
@@ -182,14 +194,16 @@ func (r *Report) nameBans(tx *store.Tx, never ban.NeverBan, lengths map[int]bool
 	return nil
 }
 
-// nameClients finds the clients.
-func (r *Report) nameClients(tx *store.Tx, never ban.NeverBan) error {
+// nameClients finds the clients, and in what networks they are.
+func (r *Report) nameClients(tx *store.Tx, policy ban.Policy, never ban.NeverBan) error {
 	named := top[Client]{less: func(a, b Client) int { return cmp.Compare(b.Failures, a.Failures) }}
+	near, networks := newNearest(policy, r.Since), newNetworks()
 	for c, err := range tx.Clients() {
 		if err != nil {
 			return err
 		}
-		if c.Failures == 0 || !c.Last.After(r.Since) && !r.Until.Before(c.Until) && !r.held[c.Prefix] {
+		failed := c.Failures > 0 && c.Last.After(r.Since)
+		if c.Failures == 0 || !failed && !r.Until.Before(c.Until) && !r.held[c.Prefix] {
 			continue
 		}
 		state := Open
@@ -197,8 +211,18 @@ func (r *Report) nameClients(tx *store.Tx, never ban.NeverBan) error {
 			state = Protected
 		}
 		named.add(Client{c.Prefix, c.Failures, c.First, c.Last, state})
+		if !failed {
+			continue
+		}
+		r.Attackers++
+		networks.add(c)
+		if state == Open {
+			near.add(c)
+		}
 	}
 	r.Clients, r.MoreClients = named.take()
+	r.Networks = networks.take()
+	r.Near = near.take()
 	return nil
 }
 

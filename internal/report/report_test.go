@@ -80,7 +80,7 @@ func newStore(t *testing.T, clients []ban.Client, bans []ban.Ban) *store.Store {
 func newReport(t *testing.T, s *store.Store, never ban.NeverBan, since, now time.Time) (r report.Report) {
 	t.Helper()
 	err := s.View(func(tx *store.Tx) (err error) {
-		r, err = report.New(tx, never, since, now)
+		r, err = report.New(tx, ban.DefaultPolicy(), never, since, now)
 		return err
 	})
 	if err != nil {
@@ -118,6 +118,11 @@ func states(r report.Report) map[string]report.State {
 func sample(t *testing.T) report.Report {
 	t.Helper()
 	bannedClient, journalBan := convict("203.0.113.9/32", 12, -2.25)
+	journalBan.Count = 2
+	close := client("198.51.100.7/32", 4, -5, -0.5)
+	for range 3 {
+		close.Hits = append(close.Hits, close.Hits[0])
+	}
 	network, unblocked := convict("2001:db8:1:2::/64", 5, -3)
 	admin, protected := convict("192.0.2.25/32", 6, -1)
 	manual := ban.Ban{
@@ -126,11 +131,12 @@ func sample(t *testing.T) report.Report {
 	}
 	s := newStore(t,
 		[]ban.Client{
-			bannedClient, network, admin,
-			client("198.51.100.7/32", 3, -5, -0.5),
+			bannedClient, network, admin, close,
 			client("198.51.100.200/32", 4, -60, -49),
 		},
 		[]ban.Ban{journalBan, unblocked, protected, manual})
+	end(t, s, "203.0.113.9/32", 1, -60, -36, store.Expired)
+	end(t, s, "203.0.113.77/32", 1, -30, -4, store.Unbanned)
 	enforce(t, s, journalBan, -2.2, -0.75)
 	enforce(t, s, unblocked, -3, -0.75) // but it has lost its route
 	enforce(t, s, protected, -1, -0.75)
@@ -140,12 +146,46 @@ func sample(t *testing.T) report.Report {
 		store.Gap{Reason: "system@1.journal is damaged", Noticed: at(-3)},
 		store.Gap{From: at(-3), To: at(-2), Reason: "the last entry read is \x1b[31mgone", Noticed: at(-2)},
 		store.Gap{To: at(-1), Lost: 25004, Reason: "suppressed", Noticed: at(-1)})
+	try(t, s, -2, "info", "info", hostileName, "sales", "info", "sales", "caf\xc3")
 	unknown(t, s, "smtpd: warning: CLIENT: a \x1b[31mriddle", 2)
 	unknown(t, s, "postscreen: NEW TEST from CLIENT", 3)
 	never := ban.NewNeverBan([]ban.Protected{{Prefix: prefix("192.0.2.25/32"), Reason: "own address"}}, nil)
 	r := newReport(t, s, never, time.Time{}, noon)
 	r.Enforce(blocked("203.0.113.9/32", "198.51.100.128/25"))
+	r.Host = "mx1.example"
 	return r
+}
+
+// hostileName is what a client may choose for a user name.
+const hostileName = "'\"><script>alert(1)</script>\x1b[31m\u202e\r\nBcc: all@example.org"
+
+// end records a ban of the past.
+func end(t *testing.T, s *store.Store, p string, count int, start, end float64, how string) {
+	t.Helper()
+	b := ban.Ban{
+		Prefix: prefix(p), Class: ban.SASLAuth, Failures: 5, Start: at(start), Until: at(start + 24), Count: count, Origin: ban.OriginJournal,
+	}
+	current, banned := ban.Ban{}, false
+	err := s.Update(func(tx *store.Tx) (err error) {
+		if current, banned, err = tx.Ban(b.Prefix); err != nil {
+			return err
+		}
+		return tx.EndBan(b, at(end), how)
+	})
+	if err == nil && banned { // it has one again
+		err = s.Update(func(tx *store.Tx) error { return tx.PutBan(current) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// try records for which user names passwords were tried in the hour.
+func try(t *testing.T, s *store.Store, hour float64, names ...string) {
+	t.Helper()
+	if err := s.Update(func(tx *store.Tx) error { return tx.AddUsers(at(hour), names) }); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // enforce records that a ban got its route at one hour and that the client failed
@@ -221,7 +261,10 @@ func TestReportNamesClientsThatAttackedSinceAndThoseStillBanned(t *testing.T) {
 
 	r := newReport(t, s, ban.NeverBan{}, at(-8), noon)
 	want := report.Report{
-		Since: at(-8), Until: noon,
+		Since: at(-8), Until: noon, Attackers: 3, Near: report.Near{MaxRetry: 5},
+		Changes:  report.Changes{Expired: report.Group{Named: []report.Change{{Ban: over, Ended: over.Until}}}},
+		Networks: []report.Network{{Prefix: prefix("198.51.100.0/24"), Clients: 3, Failures: 8}},
+		Hours:    r.Hours, // see TestBansAreCountedAtTheEndOfEveryHour
 		Clients: []report.Client{
 			{Prefix: prefix("203.0.113.9/32"), Failures: 5, First: at(-21), Last: at(-20), State: report.Open},
 			{Prefix: prefix("198.51.100.3/32"), Failures: 4, First: at(-9), Last: at(-1), State: report.Open},
@@ -239,7 +282,7 @@ func TestReportNamesClientsThatAttackedSinceAndThoseStillBanned(t *testing.T) {
 
 func TestReportOnAnEmptyState(t *testing.T) {
 	s := store.New(filepath.Join(t.TempDir(), "missing.db"))
-	check(t, report.Report{Until: noon}, newReport(t, s, ban.NeverBan{}, time.Time{}, noon))
+	check(t, report.Report{Until: noon, Near: report.Near{MaxRetry: 5}}, newReport(t, s, ban.NeverBan{}, time.Time{}, noon))
 }
 
 func TestStatesOfClients(t *testing.T) {
@@ -286,7 +329,9 @@ func TestABanHeldBackBlocksNothingButIsShownWhileItLasts(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, "203.0.113.9/32  sasl-auth  5  2026-11-03 09:00:00 UTC  2026-11-04 09:00:00 UTC  1  held\n", text.String())
-	check(t, report.Report{Since: at(-1), Until: at(21)}, newReport(t, s, ban.NeverBan{}, at(-1), at(21)))
+	over := newReport(t, s, ban.NeverBan{}, at(-1), at(21))
+	lapsed := report.Changes{Lapsed: report.Group{Named: []report.Change{{Ban: b, Ended: b.Until}}}}
+	check(t, report.Report{Since: at(-1), Until: at(21), Near: report.Near{MaxRetry: 5}, Changes: lapsed, Hours: over.Hours}, over)
 }
 
 func TestAClientThatIsProtectedIsSoBeforeAnyBan(t *testing.T) {

@@ -111,8 +111,11 @@ func TestEveryTableOfTheReportFitsATerminal(t *testing.T) {
 		}},
 	}
 	r := report.Report{
-		Since: at(1), Until: at(2), Bans: bans,
-		Clients: []report.Client{{Prefix: bans[1].Prefix, Failures: 1234567, First: at(1), Last: at(2), State: report.Protected}},
+		Since: at(1), Until: at(2), Bans: bans, Attackers: 1,
+		Near:     report.Near{Clients: []report.NearMiss{{Prefix: bans[1].Prefix, Points: 1234, At: at(2)}}, MaxRetry: 1235},
+		Networks: []report.Network{{Prefix: prefix("2001:db8:1234:5678:9abc:def0:1234:5670/124"), Clients: 1234567, Failures: 1234567}},
+		Users:    report.Users{Named: []report.User{{Name: strings.Repeat("u", 64), Attempts: 1234567}}},
+		Clients:  []report.Client{{Prefix: bans[1].Prefix, Failures: 1234567, First: at(1), Last: at(2), State: report.Protected}},
 	}
 	checks := []report.Check{{Name: "journal-persistent", Result: report.Fault, Found: strings.Repeat("found ", 40), Remedy: strings.Repeat("do this ", 30)}}
 	for _, width := range []int{80, 120, 200} {

@@ -20,17 +20,76 @@ type Text struct {
 	Colour   bool           // the terminal shows colours
 }
 
-// WriteReport prints the offending clients, then the bans, then what is odd.
+// WriteReport says in words what happened, and then prints the offending clients,
+// the bans, and what is odd. Where nothing happened it prints a line.
 func (t Text) WriteReport(w io.Writer, r Report) error {
-	if t.Legend {
-		since := "the beginning"
+	if t.Legend && r.Quiet() {
+		since := "yet"
 		if !r.Since.IsZero() {
-			since = t.Time(r.Since)
+			since = "since " + t.Time(r.Since)
 		}
-		if _, err := fmt.Fprintf(w, "Attacks on Postfix from %s to %s\n\n", since, t.Time(r.Until)); err != nil {
+		_, err := fmt.Fprintf(w, "Nothing happened %s; %s.\n", since, inForce(r.InForce()))
+		return err
+	}
+	if err := t.writeWords(w, r); err != nil {
+		return err
+	}
+	for i, part := range []struct {
+		there bool
+		write func(io.Writer, Report) error
+	}{
+		{true, t.writeClients},
+		{true, t.writeReportedBans},
+		{r.Near.Count() > 0, t.writeNear},
+		{len(r.Networks) > 0, t.writeNetworks},
+		{len(r.Users.Named) > 0, t.writeUsers},
+		{len(r.Ineffective) > 0, t.writeIneffective},
+		{len(r.Seen) > 0, t.writeSeen},
+		{len(r.Gaps) > 0, t.writeGaps},
+		{len(r.Unknown) > 0, func(w io.Writer, r Report) error { return t.WriteUnknown(w, r.Unknown) }},
+	} {
+		if !part.there {
+			continue
+		}
+		if i > 0 {
+			if _, err := fmt.Fprintln(w); err != nil {
+				return err
+			}
+		}
+		if err := part.write(w, r); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func (t Text) since(r Report) string {
+	if r.Since.IsZero() {
+		return "the beginning"
+	}
+	return t.Time(r.Since)
+}
+
+// proseWidth is how wide sentences are where nothing limits them.
+const proseWidth = 79
+
+// writeWords begins the report.
+func (t Text) writeWords(w io.Writer, r Report) error {
+	if !t.Legend {
+		return nil
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "Attacks on Postfix from %s to %s\n\n", t.since(r), t.Time(r.Until))
+	folded := Text{Width: cmp.Or(t.Width, proseWidth)}
+	for _, sentence := range r.Words() {
+		text.WriteString(folded.Wrap("- ", sentence) + "\n")
+	}
+	_, err := fmt.Fprintln(w, text.String())
+	return err
+}
+
+// writeClients prints who attacked or is banned.
+func (t Text) writeClients(w io.Writer, r Report) error {
 	rows := make([][]string, 0, len(r.Clients))
 	for _, c := range r.Clients {
 		rows = append(rows, []string{ClientName(c.Prefix), strconv.Itoa(c.Failures), t.Time(c.Last), string(c.State)})
@@ -38,45 +97,14 @@ func (t Text) WriteReport(w io.Writer, r Report) error {
 	if err := t.Table(w, "offending clients", []string{"CLIENT", "FAILURES", "LATEST ATTEMPT", "STATE"}, rows); err != nil {
 		return err
 	}
-	if err := t.writeMore(w, r.MoreClients, "clients"); err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintln(w); err != nil {
-		return err
-	}
+	return t.writeMore(w, r.MoreClients, "clients")
+}
+
+func (t Text) writeReportedBans(w io.Writer, r Report) error {
 	if err := t.WriteBans(w, r.Bans); err != nil {
 		return err
 	}
-	if err := t.writeMore(w, r.MoreBans, "bans"); err != nil {
-		return err
-	}
-	if r.Surplus > 0 && t.Legend {
-		if _, err := fmt.Fprintf(w, "\n%d prefixes have no route: there are more than max_ipv4 or max_ipv6 allows.\n", r.Surplus); err != nil {
-			return err
-		}
-	}
-	if len(r.Ineffective) > 0 {
-		if err := t.writeIneffective(w, r.Ineffective); err != nil {
-			return err
-		}
-	}
-	if len(r.Seen) > 0 {
-		if err := t.writeSeen(w, r.Seen); err != nil {
-			return err
-		}
-	}
-	if len(r.Gaps) > 0 {
-		if err := t.writeGaps(w, r.Gaps); err != nil {
-			return err
-		}
-	}
-	if len(r.Unknown) == 0 {
-		return nil
-	}
-	if _, err := fmt.Fprintln(w); err != nil {
-		return err
-	}
-	return t.WriteUnknown(w, r.Unknown)
+	return t.writeMore(w, r.MoreBans, "bans")
 }
 
 // writeMore says how many there are that are not listed.
@@ -100,13 +128,10 @@ than five minutes after our route blocked them. Likely causes:
 `
 
 // writeIneffective prints the bans that do not keep their clients out.
-func (t Text) writeIneffective(w io.Writer, all []Ineffective) error {
+func (t Text) writeIneffective(w io.Writer, r Report) error {
 	var rows [][]string
-	for _, x := range all {
+	for _, x := range r.Ineffective {
 		rows = append(rows, []string{ClientName(x.Prefix), t.Time(x.Since), t.Time(x.Last)})
-	}
-	if _, err := fmt.Fprintln(w); err != nil {
-		return err
 	}
 	if err := t.Table(w, "ineffective bans", []string{"CLIENT", "BLOCKED SINCE", "LATEST FAILURE"}, rows); err != nil || !t.Legend {
 		return err
@@ -116,21 +141,18 @@ func (t Text) writeIneffective(w io.Writer, all []Ineffective) error {
 }
 
 // writeSeen prints how often each class was seen.
-func (t Text) writeSeen(w io.Writer, seen []Seen) error {
+func (t Text) writeSeen(w io.Writer, r Report) error {
 	var rows [][]string
-	for _, s := range seen {
+	for _, s := range r.Seen {
 		rows = append(rows, []string{s.Class.String(), strconv.Itoa(s.Events), strconv.Itoa(s.Counted)})
-	}
-	if _, err := fmt.Fprintln(w); err != nil {
-		return err
 	}
 	return t.Table(w, "classes", []string{"CLASS", "EVENTS", "COUNTED"}, rows)
 }
 
 // writeGaps prints what of the log was lost.
-func (t Text) writeGaps(w io.Writer, gaps []store.Gap) error {
+func (t Text) writeGaps(w io.Writer, r Report) error {
 	var rows [][]string
-	for _, g := range gaps {
+	for _, g := range r.Gaps {
 		row := []string{"-", "-", "-", Printable(g.Reason)}
 		if !g.From.IsZero() {
 			row[0] = t.Time(g.From)
@@ -142,9 +164,6 @@ func (t Text) writeGaps(w io.Writer, gaps []store.Gap) error {
 			row[2] = strconv.Itoa(g.Lost)
 		}
 		rows = append(rows, row)
-	}
-	if _, err := fmt.Fprintln(w); err != nil {
-		return err
 	}
 	return t.Table(w, "gaps in the log", []string{"FROM", "TO", "LOST", "REASON"}, rows)
 }
