@@ -32,6 +32,7 @@ PACKAGE_VERSION ?= $(shell packaging/version 2>/dev/null || echo 0)
 
 sources := go.mod go.sum $(shell find cmd internal man -type f ! -name '*_test.go' ! -path '*/testdata/*')
 units := $(notdir $(wildcard units/*.service units/*.timer))
+dropins := $(patsubst units/%,%,$(wildcard units/*.service.d/*.conf))
 pages := $(patsubst man/%.md,build/man/%,$(wildcard man/*.md))
 # All units have one page; the others' names lead to it.
 aliases := $(addprefix build/man/,$(addsuffix .8,$(filter-out smtpban-block.service,$(units))))
@@ -71,7 +72,7 @@ install: build man $(completions)
 		sed 's|@sbindir@|$(sbindir)|' units/$$unit >$(DESTDIR)$(unitdir)/$$unit && \
 		chmod 0644 $(DESTDIR)$(unitdir)/$$unit || exit; \
 	done
-	install -D -m 0644 -t $(DESTDIR)$(unitdir)/smtpban-.service.d units/smtpban-.service.d/10-sandbox.conf
+	for dropin in $(dropins); do install -D -m 0644 units/$$dropin $(DESTDIR)$(unitdir)/$$dropin || exit; done
 	install -D -m 0644 units/smtpban.sysusers $(DESTDIR)$(sysusersdir)/smtpban.conf
 	install -D -m 0644 units/smtpban.tmpfiles $(DESTDIR)$(tmpfilesdir)/smtpban.conf
 	install -D -m 0644 -t $(DESTDIR)$(catalogdir) units/smtpban.catalog
@@ -100,11 +101,12 @@ uninstall:
 # The leading "-": after half an uninstall the units are gone, and that is fine.
 ifeq ($(DESTDIR),)
 	-systemctl disable --now smtpban-block.timer smtpban-report.timer smtpban-restore.service
-	-systemctl stop $(filter %.service,$(units))
+	-systemctl stop $(filter-out %@.service,$(filter %.service,$(units))) 'smtpban-report-mail@*.service'
 	-$(sbindir)/smtpban restore --undo
 endif
 	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(units))
-	rm -rf $(DESTDIR)$(unitdir)/smtpban-.service.d $(DESTDIR)$(docdir)
+	rm -rf $(addprefix $(DESTDIR)$(unitdir)/,$(dir $(dropins))) $(DESTDIR)$(docdir)
+	rm -f $(DESTDIR)/etc/systemd/system/smtpban-report.service.wants/smtpban-report-mail@*.service
 	rm -f $(DESTDIR)$(sbindir)/smtpban
 	rm -f $(DESTDIR)$(sysusersdir)/smtpban.conf $(DESTDIR)$(tmpfilesdir)/smtpban.conf $(DESTDIR)$(protosdir)/smtpban.conf
 	rm -f $(DESTDIR)$(catalogdir)/smtpban.catalog

@@ -12,6 +12,8 @@ import (
 // reported reads the report where an admin finds it.
 func (s *story) reported(t *testing.T) {
 	s.checkReport(t)
+	s.run(t, "useradd", "--create-home", admin)
+	s.run(t, "systemctl", "enable", mailUnit)
 	s.run(t, "systemctl", "start", "smtpban-report.service") // for the first time
 	s.run(t, "journalctl", "--sync")
 	text := s.run(t, "journalctl", "-q", "-o", "cat", "-u", "smtpban-report.service")

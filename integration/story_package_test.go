@@ -181,6 +181,7 @@ func (s *story) scriptsOfRPM(t *testing.T) {
 // purged looks for anything that bears smtpban's name or belongs to its user.
 func (s *story) purged(t *testing.T) {
 	s.run(t, "systemctl", "enable", "--now", "smtpban-block.timer")
+	s.run(t, "systemctl", "enable", mailUnit)
 	s.run(t, "dpkg", "--purge", "smtpban")
 	s.checkOff(t)
 	for _, family := range []string{"-4", "-6"} {

@@ -69,6 +69,7 @@ func tell(t *testing.T, suite string) {
 		{"without IPv6 the IPv4 attackers are banned, and with it the others again", s.withoutIPv6},
 		{"after a reboot the banned get not one connection", s.reboot},
 		{"the report names everybody with the right state", s.reported},
+		{"the report is mailed to whom the admin asks for", s.mailed},
 		{"explain shows the lines that count, also of the last boot", s.explained},
 		{"what is blocked is published for Postfix's tables", s.published},
 		{"doctor finds nothing, and then what is broken", s.examined},
