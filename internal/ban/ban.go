@@ -6,8 +6,10 @@ package ban
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -42,6 +44,8 @@ const (
 	OriginJournal = "journal" // decided from the log
 	OriginManual  = "manual"  // smtpban ban
 	OriginAdopted = "adopted" // of a route whose ban was lost with a damaged state
+
+	OriginImport = "import:" // and the name of the set that it was imported with
 )
 
 // Ban is a sentence on a prefix.
@@ -59,6 +63,37 @@ type Ban struct {
 
 // Active reports whether the time of the ban is not over at now.
 func (b Ban) Active(now time.Time) bool { return now.Before(b.Until) }
+
+// Source returns the name of the set that the ban was imported with, "" for one of
+// our own.
+func (b Ban) Source() string {
+	name, imported := strings.CutPrefix(b.Origin, OriginImport)
+	if !imported {
+		return ""
+	}
+	return name
+}
+
+// Imported is a ban that somebody else decided.
+type Imported struct {
+	Prefix       netip.Prefix
+	Start, Until time.Time
+}
+
+// CheckSource reports why a set of imported bans can't have this name.
+func CheckSource(name string) error {
+	if len(name) == 0 || len(name) > maxSource || strings.ContainsFunc(name, isNoSourceRune) || strings.Contains("._-", name[:1]) {
+		return fmt.Errorf("%q is no name for a set of bans: want up to %d letters, digits and any of ._-, a letter or digit first", name, maxSource)
+	}
+	return nil
+}
+
+const maxSource = 32
+
+func isNoSourceRune(r rune) bool {
+	letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+	return !letter && !strings.ContainsRune("._-", r)
+}
 
 // maxOthers bounds the addresses that are remembered of one network.
 const maxOthers = 256

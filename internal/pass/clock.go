@@ -149,7 +149,9 @@ func (p Pass) rewind(tx *store.Tx) error {
 			return err
 		}
 		rewound := b.Rewind(p.Now)
-		was[b.Prefix], is[b.Prefix] = b.Until, rewound.Until
+		if b.Source() == "" {
+			was[b.Prefix], is[b.Prefix] = b.Until, rewound.Until
+		}
 		if rewound != b {
 			bans = append(bans, rewound)
 		}

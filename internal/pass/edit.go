@@ -190,8 +190,7 @@ func (p Pass) accused(tx *store.Tx, a netip.Addr) (bool, error) {
 	}
 	for bits := client.Bits(); bits <= a.BitLen(); bits++ {
 		prefix, _ := a.Prefix(bits) // of an address without a zone every length will do
-		b, ok, err := tx.Ban(prefix)
-		if err != nil || ok && b.Active(horizon) {
+		if _, ok, err := tx.InForce(prefix, horizon); err != nil || ok {
 			return ok, err
 		}
 	}

@@ -144,7 +144,8 @@ func (p Pass) stopIgnoring(tx *store.Tx, ignores []ban.Ignore) ([]ban.Ban, error
 		return nil, nil
 	}
 	prefixes := prefixesOf(ignores)
-	ended, err := p.endOverlapping(tx, prefixes, p.upToClient(prefixes))
+	upToClient := p.upToClient(prefixes)
+	ended, err := p.endOverlapping(tx, prefixes, func(b ban.Ban) bool { return b.Source() == "" && upToClient(b) }) // others banned for other deeds
 	if err != nil {
 		return nil, err
 	}

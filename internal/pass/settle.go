@@ -85,6 +85,7 @@ func (p Pass) noteEnforced(added []netip.Prefix) error {
 }
 
 func (p Pass) putEnforced(tx *store.Tx, added []netip.Prefix) error {
+	noted := false
 	for _, prefix := range added {
 		if _, ok, err := tx.Ban(prefix); err != nil {
 			return err
@@ -94,6 +95,10 @@ func (p Pass) putEnforced(tx *store.Tx, added []netip.Prefix) error {
 		if err := tx.PutEnforced(prefix, store.Enforced{Since: p.Now}); err != nil {
 			return err
 		}
+		noted = true
+	}
+	if !noted {
+		return nil
 	}
 	return p.stamp(tx)
 }
@@ -165,6 +170,7 @@ func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool)
 func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, over bool, err error) {
 	want = ban.NewChoice(p.Limits)
 	err = p.Store.View(func(tx *store.Tx) error {
+		var last netip.Prefix // of several bans on one prefix the first is our own
 		for b, err := range p.bans(tx, netip.Prefix{}) {
 			if err != nil {
 				return err
@@ -178,6 +184,10 @@ func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, over bool, err error
 				return err
 			}
 			for _, target := range targets {
+				if target == last {
+					continue
+				}
+				last = target
 				want.Add(ban.Wanted{Prefix: target, Manual: b.Origin == ban.OriginManual, Failures: b.Failures, Start: b.Start})
 			}
 		}

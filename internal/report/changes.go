@@ -130,7 +130,7 @@ func nameEnded(tx *store.Tx, now time.Time, course *course, changes *changes) er
 		switch {
 		case err != nil:
 			return err
-		case b.Active(now):
+		case b.Active(now), b.Source() != "": // who imports a set knows when it ends
 		case b.Held:
 			note(store.Ended{Ban: b, At: b.Until, How: store.Lapsed})
 		default:

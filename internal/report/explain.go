@@ -100,11 +100,11 @@ func explain(tx *store.Tx, policy ban.Policy, never ban.NeverBan, prefix netip.P
 	}
 	hits, _ := policy.Tally(x.Client, now)
 	offenders := ban.Offenders(x.Client.Hits)
-	b, ok, err := tx.Ban(prefix)
+	b, ok, err := tx.InForce(prefix, now)
 	if err != nil {
 		return x, err
 	}
-	if ok && b.Active(now) {
+	if ok {
 		evidence, err := tx.Evidence(prefix)
 		if err != nil {
 			return x, err

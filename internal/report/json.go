@@ -45,6 +45,8 @@ type jsonReport struct {
 	MoreClients int `json:"more_clients"` // beyond the first thousand of each
 	MoreBans    int `json:"more_bans"`
 
+	Imported map[string]int `json:"imported,omitempty"` // bans in force of each set that was imported
+
 	Surplus     int               `json:"surplus"` // prefixes without a route because there are too many
 	Ineffective []jsonIneffective `json:"ineffective"`
 
@@ -97,7 +99,7 @@ type jsonShape struct {
 func (r Report) WriteJSON(w io.Writer) error {
 	out := jsonReport{
 		Since: Known(r.Since), Until: Stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans),
-		MoreClients: r.MoreClients, MoreBans: r.MoreBans, Surplus: r.Surplus,
+		MoreClients: r.MoreClients, MoreBans: r.MoreBans, Imported: r.Imported, Surplus: r.Surplus,
 		Ineffective: []jsonIneffective{}, Seen: []jsonSeen{}, Gaps: []jsonGap{}, Unknown: unknownJSON(r.Unknown),
 		Host: r.Host, Quiet: r.Quiet(), Headline: r.Headline(), Words: r.Words(), Attackers: r.Attackers, Changes: r.Changes.toJSON(),
 		MaxRetry: r.Near.MaxRetry, Near: r.Near.toJSON(), MoreNear: r.Near.More, Networks: networksJSON(r.Networks),

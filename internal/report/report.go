@@ -65,9 +65,11 @@ type Report struct {
 	Since   time.Time // clients that attacked after it are named; zero for all
 	Until   time.Time
 	Clients []Client // those with most failures first
-	Bans    []Ban    // in force at Until, in order of the prefix; of too many those with most failures
+	Bans    []Ban    // of our own in force at Until, in order of the prefix; of too many those with most failures
 
 	MoreClients, MoreBans int // beyond the first thousand of each
+
+	Imported map[string]int // bans in force of each set that was imported, by its name
 
 	Surplus int // prefixes that have no route because there are too many
 
@@ -114,6 +116,21 @@ func Bans(tx *store.Tx, never ban.NeverBan, now time.Time) ([]Ban, error) {
 	return all, nil
 }
 
+// OwnBans returns Bans without those that were imported, of which there may be very
+// many.
+func OwnBans(tx *store.Tx, never ban.NeverBan, now time.Time) ([]Ban, error) {
+	var own []Ban
+	for b, err := range bans(tx, never, now) {
+		if err != nil {
+			return nil, err
+		}
+		if b.Source() == "" {
+			own = append(own, b)
+		}
+	}
+	return own, nil
+}
+
 // bans yields what Bans returns.
 func bans(tx *store.Tx, never ban.NeverBan, now time.Time) iter.Seq2[Ban, error] {
 	return func(yield func(Ban, error) bool) {
@@ -135,7 +152,7 @@ func bans(tx *store.Tx, never ban.NeverBan, now time.Time) iter.Seq2[Ban, error]
 // New returns the report on the time from since to now. It takes no client for
 // blocked before Enforce is called.
 func New(tx *store.Tx, policy ban.Policy, never ban.NeverBan, since, now time.Time) (Report, error) {
-	r := Report{Since: since, Until: now, held: map[netip.Prefix]bool{}}
+	r := Report{Since: since, Until: now, held: map[netip.Prefix]bool{}, Imported: map[string]int{}}
 	course, changes := newCourse(since, now), newChanges(since)
 	lengths := map[int]bool{} // of the bans
 	for _, step := range []func() error{
@@ -161,25 +178,36 @@ func New(tx *store.Tx, policy ban.Policy, never ban.NeverBan, since, now time.Ti
 // although the whole prefix was blocked.
 func (r *Report) nameBans(tx *store.Tx, never ban.NeverBan, lengths map[int]bool, course *course, changes *changes) error {
 	named := top[Ban]{less: func(a, b Ban) int { return cmp.Compare(b.Failures, a.Failures) }}
+	var last netip.Prefix
 	for b, err := range bans(tx, never, r.Until) {
 		if err != nil {
 			return err
 		}
-		named.add(b)
-		course.ban(b.Ban, time.Time{})
-		if err := changes.begin(tx, never, b); err != nil {
-			return err
+		if source := b.Source(); source != "" {
+			r.Imported[source]++
+		} else {
+			named.add(b)
+			course.ban(b.Ban, time.Time{})
+			if err := changes.begin(tx, never, b); err != nil {
+				return err
+			}
 		}
 		lengths[b.Prefix.Bits()] = true
 		if b.Held {
 			r.held[b.Prefix] = true
 		}
 		for _, target := range b.Targets {
-			if target.Addr().Is4() {
+			switch {
+			case target == last: // there are several bans on the prefix
+			case target.Addr().Is4():
 				r.targets.IPv4++
-			} else {
+			default:
 				r.targets.IPv6++
 			}
+			last = target
+		}
+		if b.Source() != "" {
+			continue // when it got its route is not noted
 		}
 		x, err := tx.Enforced(b.Prefix)
 		if err != nil {
@@ -247,11 +275,11 @@ func (r *Report) cover(tx *store.Tx, never ban.NeverBan, lengths map[int]bool) e
 				continue
 			}
 			known[wider] = true
-			b, ok, err := tx.Ban(wider)
+			b, ok, err := tx.InForce(wider, r.Until)
 			if err != nil {
 				return err
 			}
-			if !ok || !b.Active(r.Until) {
+			if !ok {
 				continue
 			}
 			targets, err := tx.Targets(b, never)

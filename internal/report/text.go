@@ -28,7 +28,7 @@ func (t Text) WriteReport(w io.Writer, r Report) error {
 		if !r.Since.IsZero() {
 			since = "since " + t.Time(r.Since)
 		}
-		_, err := fmt.Fprintf(w, "Nothing happened %s; %s.\n", since, inForce(r.InForce()))
+		_, err := fmt.Fprintf(w, "Nothing happened %s; %s.\n", since, r.inForce())
 		return err
 	}
 	if err := t.writeWords(w, r); err != nil {

@@ -2,8 +2,12 @@ package report
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
+
+	"smtpban/internal/ban"
 )
 
 // Quiet reports whether nothing happened since the last report: no client failed,
@@ -72,23 +76,31 @@ func (r Report) Headline() string {
 // Words says in sentences what happened since the last report.
 func (r Report) Words() []string {
 	if r.Quiet() {
-		return []string{"Nothing happened; " + inForce(r.InForce()) + "."}
+		return []string{"Nothing happened; " + r.inForce() + "."}
 	}
 	var words []string
 	for _, sentences := range [][]string{r.attacks(), r.begun(), r.ended(), r.odd()} {
 		words = append(words, sentences...)
 	}
-	return append(words, upper(inForce(r.InForce()))+".")
+	return append(words, upper(r.inForce())+".")
 }
 
 // upper begins a sentence.
 func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-func inForce(n int) string {
-	if n == 0 {
-		return "no ban is in force"
+func (r Report) inForce() string {
+	text := "no ban is in force"
+	if n := r.InForce(); n > 0 {
+		text = number(n, "ban is", "bans are") + " in force"
 	}
-	return number(n, "ban is", "bans are") + " in force"
+	var sets []string
+	for _, source := range slices.Sorted(maps.Keys(r.Imported)) {
+		sets = append(sets, fmt.Sprintf("%d of %s%s", r.Imported[source], ban.OriginImport, Printable(source)))
+	}
+	if len(sets) > 0 {
+		text += ", besides " + strings.Join(sets, ", ")
+	}
+	return text
 }
 
 func (r Report) attacks() (words []string) {

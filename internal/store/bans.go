@@ -12,7 +12,10 @@ import (
 	"smtpban/internal/ban"
 )
 
-// Ban returns the ban on exactly this prefix.
+// On a prefix there is one ban of our own at most, and one of each set that was
+// imported: none of them shortens another, and when one ends the others stay.
+
+// Ban returns the ban of our own on exactly this prefix.
 func (t *Tx) Ban(prefix netip.Prefix) (b ban.Ban, ok bool, err error) {
 	key := prefixKey(prefix)
 	v := t.get(bucketBans, key)
@@ -23,9 +26,29 @@ func (t *Tx) Ban(prefix netip.Prefix) (b ban.Ban, ok bool, err error) {
 	return b, err == nil, err
 }
 
-// Bans yields every ban, in order of its prefix. One whose time is over stays
-// until EndBan moves it to the history; not during the iteration, which would
-// then skip some.
+// InForce returns what keeps the prefix out at now: the ban of our own on just this
+// prefix or, if it has none, the one that lasts longest of those that were imported.
+func (t *Tx) InForce(prefix netip.Prefix, now time.Time) (longest ban.Ban, ok bool, err error) {
+	for b, err := range t.BansFrom(prefix) {
+		if err != nil || b.Prefix != prefix {
+			return longest, ok, err
+		}
+		if !b.Active(now) {
+			continue
+		}
+		if b.Source() == "" {
+			return b, true, nil
+		}
+		if b.Until.After(longest.Until) {
+			longest, ok = b, true
+		}
+	}
+	return longest, ok, nil
+}
+
+// Bans yields every ban, in order of its prefix, on one prefix our own first. One
+// whose time is over stays until EndBan moves it to the history; not during the
+// iteration, which would then skip some.
 func (t *Tx) Bans() iter.Seq2[ban.Ban, error] { return t.BansFrom(netip.Prefix{}) }
 
 // BansFrom is Bans without those before a prefix.
@@ -33,9 +56,10 @@ func (t *Tx) BansFrom(first netip.Prefix) iter.Seq2[ban.Ban, error] {
 	return decodedFrom(t, bucketBans, prefixKey(first), decodeBan)
 }
 
-// PutBan records a ban in place of an earlier one on the same prefix.
+// PutBan records a ban in place of an earlier one on the same prefix, with the same
+// source.
 func (t *Tx) PutBan(b ban.Ban) error {
-	return t.put(bucketBans, prefixKey(b.Prefix), encodeBan(b))
+	return t.put(bucketBans, banKey(b), encodeBan(b))
 }
 
 // PutEvidence records what the ban on prefix rests on.
@@ -127,9 +151,13 @@ type Ended struct {
 	How string
 }
 
-// EndBan moves a ban to the history.
+// EndBan moves a ban to the history; one that was imported it only deletes, since
+// the history is of what we decided and has room for that alone.
 func (t *Tx) EndBan(b ban.Ban, at time.Time, how string) error {
-	key := prefixKey(b.Prefix)
+	key := banKey(b)
+	if b.Source() != "" {
+		return t.delete(bucketBans, key)
+	}
 	x := Ended{b, at, how}
 	err := t.put(bucketHistory, endedKey(x), encodeEnded(x))
 	return errors.Join(err, t.delete(bucketBans, key), t.delete(bucketEvidence, key), t.delete(bucketEnforced, key))

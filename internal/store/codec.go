@@ -310,16 +310,31 @@ func encodeBan(b ban.Ban) []byte {
 }
 
 func decodeBan(key, value []byte) (ban.Ban, error) {
-	prefix, err := parsePrefixKey(key)
+	prefix, source, err := parseBanKey(key)
 	if err != nil {
 		return ban.Ban{}, fmt.Errorf("key %x of a ban: %w", key, err)
 	}
 	d := newDecoder(value)
 	b := d.ban(prefix)
+	if b.Source() != source {
+		d.fail()
+	}
 	if err := d.finish(); err != nil {
 		return ban.Ban{}, fmt.Errorf("ban of %s: %w", prefix, err)
 	}
 	return b, nil
+}
+
+// banKey orders the bans by their prefix; one of our own comes before those that
+// were imported.
+func banKey(b ban.Ban) []byte { return append(prefixKey(b.Prefix), b.Source()...) }
+
+func parseBanKey(k []byte) (prefix netip.Prefix, source string, err error) {
+	if len(k) < 2 || len(k) < int(k[0])+2 {
+		return netip.Prefix{}, "", errDamaged
+	}
+	prefix, err = parsePrefixKey(k[:int(k[0])+2])
+	return prefix, string(k[int(k[0])+2:]), err
 }
 
 func encodeEnded(x Ended) []byte {

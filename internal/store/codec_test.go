@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,6 +128,55 @@ func TestKeysAreOrderedAsThePrefixesAre(t *testing.T) {
 			t.Errorf("%v read back as %v, %v", a, got, err)
 		}
 	})
+}
+
+func TestKeysOfBansAreOrderedByPrefixOurOwnFirst(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		origin := rapid.SampledFrom([]string{ban.OriginJournal, ban.OriginManual, ban.OriginImport + "a", ban.OriginImport + "b"})
+		a := ban.Ban{Prefix: anyPrefix.Draw(t, "a"), Origin: origin.Draw(t, "origin of a")}
+		b := ban.Ban{Prefix: anyPrefix.Draw(t, "b"), Origin: origin.Draw(t, "origin of b")}
+		want := ban.ComparePrefix(a.Prefix, b.Prefix)
+		if want == 0 {
+			want = strings.Compare(a.Source(), b.Source())
+		}
+		if got := bytes.Compare(banKey(a), banKey(b)); got != want {
+			t.Errorf("keys of %v and %v compare %d, want %d", a, b, got, want)
+		}
+		if prefix, source, err := parseBanKey(banKey(a)); err != nil || prefix != a.Prefix || source != a.Source() {
+			t.Errorf("%v read back as %v %q, %v", a, prefix, source, err)
+		}
+	})
+}
+
+func TestABanUnderTheKeyOfAnotherSourceIsDamaged(t *testing.T) {
+	own, imported := sample().Bans[2], sample().Bans[3]
+	for _, tc := range [][2]ban.Ban{{own, imported}, {imported, own}} {
+		if _, err := decodeBan(banKey(tc[0]), encodeBan(tc[1])); !errors.Is(err, errDamaged) {
+			t.Errorf("%v under the key of %v: %v", tc[1], tc[0], err)
+		}
+	}
+}
+
+func TestWhatKeepsAPrefixOutIsOurOwnBanOrElseTheLongest(t *testing.T) {
+	s := newStore(t)
+	nine := netip.MustParsePrefix("192.0.2.9/32")
+	update(t, s, func(tx *Tx) error {
+		return errors.Join(
+			tx.PutBan(ban.Ban{Prefix: nine, Until: at(3), Origin: ban.OriginManual}),
+			tx.PutBan(ban.Ban{Prefix: nine, Until: at(9), Origin: ban.OriginImport + "a"}),
+			tx.PutBan(ban.Ban{Prefix: nine, Until: at(5), Origin: ban.OriginImport + "b"}),
+			tx.PutBan(ban.Ban{Prefix: netip.MustParsePrefix("192.0.2.10/32"), Until: at(99), Origin: ban.OriginManual}),
+		)
+	})
+	for hour, want := range map[float64]string{2: ban.OriginManual, 3: ban.OriginImport + "a", 9: ""} {
+		view(t, s, func(tx *Tx) error {
+			b, ok, err := tx.InForce(nine, at(hour))
+			if ok != (want != "") || b.Origin != want {
+				t.Errorf("at %v: %v %v, want that of %q", hour, ok, b, want)
+			}
+			return err
+		})
+	}
 }
 
 // values are sealed samples of each kind of value.

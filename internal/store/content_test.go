@@ -180,6 +180,8 @@ func sample() content {
 			{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Start: at(3), Until: at(27), Count: 1, Origin: ban.OriginManual, Reason: "enough\n\"è\""},
 			{Prefix: four, Class: ban.SASLAuth, Failures: 7, Start: at(2), Until: at(50), Count: 2, Origin: ban.OriginJournal},
 			{Prefix: six, Class: 200, Failures: 5, Start: at(1), Until: ban.Forever, Count: 64, Origin: ban.OriginJournal, Held: true},
+			{Prefix: six, Start: at(1), Until: ban.Forever, Count: 1, Origin: ban.OriginImport + "a"},
+			{Prefix: six, Start: at(1), Until: at(3), Count: 1, Origin: ban.OriginImport + "b"},
 		},
 		Evidence: map[netip.Prefix]ban.Evidence{
 			four: {Hits: []ban.Hit{hit(at(2)), hit(at(1.5))}},

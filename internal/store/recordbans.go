@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/hex"
 	"net/netip"
+	"strings"
 
 	"smtpban/internal/ban"
 )
@@ -55,7 +56,12 @@ func showBan(key, value []byte) (any, error) {
 
 func (j jsonBan) record(in *inward) Record {
 	b := in.sentence(j.jsonSentence)
-	return Record{pair: pair{key: prefixKey(b.Prefix), value: encodeBan(b)}}
+	if strings.HasPrefix(b.Origin, ban.OriginImport) {
+		if err := ban.CheckSource(b.Source()); err != nil {
+			in.fail("origin", "%w", err)
+		}
+	}
+	return Record{pair: pair{key: banKey(b), value: encodeBan(b)}}
 }
 
 type jsonEnded struct {

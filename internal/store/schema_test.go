@@ -33,6 +33,7 @@ func TestSchema1IsReadAsItWasWritten(t *testing.T) {
 	want := sample()
 	want.Enforced = map[netip.Prefix]Enforced{} // of this and what follows the first version knew nothing
 	want.Logins, want.Ignores, want.Outage, want.Bans[2].Held = nil, nil, ban.Outage{}, false
+	want.Bans = want.Bans[:3] // nothing was imported
 	if diff := cmp.Diff(want, load(t, s, sampleSettings...), exact); diff != "" {
 		t.Error(diff)
 	}

@@ -14,7 +14,7 @@ var (
 	bucketPositions = []byte("positions") // boot id -> journal position, opaque here
 	bucketClients   = []byte("clients")   // rule, prefix -> ban.Client
 	bucketDue       = []byte("due")       // hour, rule, prefix -> when to look whether a client can be forgotten
-	bucketBans      = []byte("bans")      // prefix -> ban.Ban
+	bucketBans      = []byte("bans")      // prefix, source -> ban.Ban
 	bucketEvidence  = []byte("evidence")  // prefix -> ban.Evidence
 	bucketEnforced  = []byte("enforced")  // prefix -> Enforced
 	bucketHistory   = []byte("history")   // end, prefix -> Ended
