@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -152,7 +153,7 @@ func (a *app) warnOfMany(p pass.Pass, fresh int) error {
 			if err != nil {
 				return err
 			}
-			if b.Active(horizon) && !b.Held {
+			if b.Active(horizon) && !b.Held && b.Source() == "" {
 				standing++
 			}
 		}
@@ -165,15 +166,27 @@ func (a *app) warnOfMany(p pass.Pass, fresh int) error {
 }
 
 // announceEnded tells of bans that are over. One that was held back never was in
-// force.
+// force. Of imported ones there may be so many that only their number is told.
 func (a *app) announceEnded(bans []ban.Ban, more int, why string) {
 	var real, held []ban.Ban
+	imported := map[string][]ban.Ban{}
 	for _, b := range bans {
-		if b.Held {
+		switch {
+		case b.Held:
 			held = append(held, b)
-		} else {
+		case b.Source() != "":
+			imported[b.Origin] = append(imported[b.Origin], b)
+		default:
 			real = append(real, b)
 		}
+	}
+	for _, set := range slices.Sorted(maps.Keys(imported)) {
+		some := imported[set]
+		if len(some) > 1 {
+			a.log.notice(fmt.Sprintf("%s %d prefixes of %s: %s", a.would("unbanned", "unban"), len(some), set, why), nil)
+			continue
+		}
+		a.log.notice(fmt.Sprintf("%s %s of %s: %s", a.would("unbanned", "unban"), some[0].Prefix, set, why), fields(some[0], idUnbanned))
 	}
 	a.each(held, 0, a.would("dropped", "drop"), idUnbanned, func(b ban.Ban) string {
 		return fmt.Sprintf("%s, which was held back: %s", b.Prefix, why)

@@ -18,22 +18,26 @@ import (
 
 func newImportCommand(a *app) *cobra.Command {
 	var replace bool
+	var o origin
 	cmd := &cobra.Command{
 		Use:   "import FILE",
-		Short: "Read a state that was exported",
+		Short: "Read an exported state, or the bans of another program",
 		Long: "Make a state of the FILE that smtpban export wrote, - for standard input, all of\n" +
 			"it or nothing, and set the routes. A state that holds something already stays,\n" +
-			"unless --replace is given.",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usageError{errors.New("name the one file to import, - for standard input")}
+			"unless --replace is given.\n\n" +
+			"With --from, ban whom another program has banned, beside the bans of our own, in\n" +
+			"place of what was imported from there before.",
+		Args: func(_ *cobra.Command, args []string) error { return errors.Join(o.check(replace), o.takeFile(args)) },
+		RunE: func(*cobra.Command, []string) error {
+			if o.from != "" {
+				return a.importBans(o)
 			}
-			return nil
+			return a.importFile(o.file, replace)
 		},
-		RunE:              func(_ *cobra.Command, args []string) error { return a.importFile(args[0], replace) },
 		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault),
 	}
 	cmd.Flags().BoolVar(&replace, "replace", false, "move the state that there is aside")
+	o.addFlags(cmd)
 	a.addWriteFlags(cmd)
 	return cmd
 }

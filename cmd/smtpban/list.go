@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -56,7 +57,7 @@ func (a *app) list(args []string, which selection) (err error) {
 
 // bans returns the selected bans, in the order that is asked for.
 func (a *app) bans(p pass.Pass, k *kernel, which selection) ([]report.Ban, error) {
-	bans, err := inForce(p, k.never)
+	bans, err := inForce(p, k.never, report.Bans)
 	if err != nil {
 		return nil, err
 	}
@@ -73,15 +74,15 @@ func (a *app) bans(p pass.Pass, k *kernel, which selection) ([]report.Ban, error
 	return bans, nil
 }
 
-// inForce returns the bans in force, those held back among them. Whether the kernel
-// blocks them is not asked.
-func inForce(p pass.Pass, never ban.NeverBan) (bans []report.Ban, err error) {
+// inForce returns the bans in force, those held back among them, as they are read by
+// report.Bans or OwnBans. Whether the kernel blocks them is not asked.
+func inForce(p pass.Pass, never ban.NeverBan, read func(*store.Tx, ban.NeverBan, time.Time) ([]report.Ban, error)) (bans []report.Ban, err error) {
 	err = p.Store.View(func(tx *store.Tx) error {
 		horizon, err := p.Horizon(tx)
 		if err != nil {
 			return err
 		}
-		bans, err = report.Bans(tx, never, horizon)
+		bans, err = read(tx, never, horizon)
 		return err
 	})
 	return bans, err
@@ -105,7 +106,7 @@ func (a *app) completeBanned(*cobra.Command, []string, string) ([]string, cobra.
 	}
 	var prefixes []string
 	p := pass.Pass{Store: a.state(cfg), Now: a.now}
-	bans, _ := inForce(p, ban.NeverBan{}) // nobody would see the error
+	bans, _ := inForce(p, ban.NeverBan{}, report.Bans) // nobody would see the error
 	for _, b := range bans {
 		prefixes = append(prefixes, b.Prefix.String())
 	}

@@ -68,8 +68,8 @@ func (m asRoot) Run() int {
 //	spoil STATE BUCKET KEY           make this value unreadable, as a mistake of ours would
 //	[!] connected ADDRESS PORT...    check that all (none) of these connections are still open
 //
-// and the conditions [journal-remote], for what makes journal files of that, and
-// [nft].
+// and the conditions [journal-remote], for what makes journal files of that, [nft]
+// and [sqlite3].
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
@@ -193,7 +193,7 @@ func export(ts *testscript.TestScript, neg bool, args []string) {
 
 // condition reports whether what a script needs is installed.
 func condition(name string) (bool, error) {
-	programs := map[string]string{"journal-remote": "/lib/systemd/systemd-journal-remote", "nft": "/usr/sbin/nft"}
+	programs := map[string]string{"journal-remote": "/lib/systemd/systemd-journal-remote", "nft": "/usr/sbin/nft", "sqlite3": "/usr/bin/sqlite3"}
 	program, known := programs[name]
 	if !known {
 		return false, fmt.Errorf("unknown condition %q", name)

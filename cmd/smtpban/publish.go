@@ -15,12 +15,14 @@ import (
 	"smtpban/internal/report"
 )
 
-// publishBans writes the banned prefixes for other programs.
+// publishBans writes the banned prefixes for other programs. What was imported is
+// left out: two who each publish what they were told by the other would never be rid
+// of it.
 func (a *app) publishBans(p pass.Pass, k *kernel) error {
 	if len(k.Publish) == 0 || a.private() {
 		return nil
 	}
-	bans, err := inForce(p, k.never)
+	bans, err := inForce(p, k.never, report.OwnBans)
 	if err != nil {
 		return err
 	}

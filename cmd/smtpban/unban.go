@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"smtpban/internal/ban"
 	"smtpban/internal/config"
 	"smtpban/internal/pass"
 )
@@ -57,6 +59,9 @@ func (a *app) unban(args []string) error {
 			return err
 		}
 		a.announceEnded(ended, 0, "by hand, with its tally")
+		if slices.ContainsFunc(ended, func(b ban.Ban) bool { return b.Source() != "" }) {
+			a.log.notice("the next import of what was imported bans it again, unless it is ignored", nil)
+		}
 		switch {
 		case len(ended) > 0:
 		case len(args) == 0:

@@ -20,6 +20,7 @@ var walls = map[string][]string{
 	"internal/store":      {"go.etcd.io/bbolt", "go.etcd.io/bbolt/errors", "golang.org/x/sys/unix", "internal/ban"},
 	"internal/route":      {"github.com/vishvananda/netlink", "github.com/vishvananda/netlink/nl", "golang.org/x/sys/unix", "internal/ban"},
 	"internal/config":     {"github.com/pelletier/go-toml/v2", "github.com/pelletier/go-toml/v2/unstable", "internal/ban"},
+	"internal/foreign":    {"internal/ban", "internal/config"},
 	"internal/report":     {"internal/ban", "internal/store"},
 	"internal/pass":       {"internal/ban", "internal/journal", "internal/postfix", "internal/store"},
 }

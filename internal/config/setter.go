@@ -84,7 +84,7 @@ func weight(weights map[ban.Class]int, name string) setter {
 
 // prefixes takes an array of addresses and prefixes, and adds them to target.
 func prefixes(target *[]netip.Prefix) setter {
-	return list(target, `must be an array of addresses and prefixes in quotes, such as ["192.0.2.1", "2001:db8::/32"]`, parsePrefix)
+	return list(target, `must be an array of addresses and prefixes in quotes, such as ["192.0.2.1", "2001:db8::/32"]`, ParsePrefix)
 }
 
 // hostNames takes an array of ends of host names, and adds them to target.
@@ -113,9 +113,9 @@ func list[T any](target *[]T, want string, parse func(string) (T, error)) setter
 	}
 }
 
-// parsePrefix reads an address or a prefix whose address has no bits beyond it.
+// ParsePrefix reads an address, which stands for itself alone, or a prefix whose address has no bits beyond it.
 // IPv4 written as IPv6 (RFC 4291, section 2.5.5.2) becomes IPv4.
-func parsePrefix(s string) (netip.Prefix, error) {
+func ParsePrefix(s string) (netip.Prefix, error) {
 	var prefix netip.Prefix
 	if addr, err := netip.ParseAddr(s); err == nil {
 		if addr.Zone() != "" {
@@ -140,7 +140,7 @@ func parseHostName(s string) (string, error) {
 	name := strings.ToLower(s)
 	labels := strings.Split(strings.TrimPrefix(name, "."), ".")
 	bad := func(label string) bool { return label == "" || strings.Trim(label, hostBytes) != "" }
-	_, notAddress := parsePrefix(s)
+	_, notAddress := ParsePrefix(s)
 	switch {
 	case notAddress == nil:
 		return "", fmt.Errorf("%q is an address; list it in ignoreip", s)
