@@ -48,39 +48,6 @@ func (s *story) explained(t *testing.T) {
 	}
 }
 
-// published has the unit, in its sandbox, write the banned prefixes for Postfix's
-// own tables, and looks one up there; and metrics that anybody can read.
-func (s *story) published(t *testing.T) {
-	const (
-		list     = "/var/lib/smtpban-lists/postscreen.cidr"
-		textfile = "/var/lib/smtpban-lists/smtpban.prom"
-		dropIn   = "etc/smtpban/smtpban.d/lists.toml"
-	)
-	s.write(t, dropIn, fmt.Sprintf("[metrics]\ntextfile = %q\n[[publish]]\npath = %q\nformat = \"cidr\"\n", textfile, list))
-	s.run(t, "systemctl", "start", "smtpban-block.service")
-	var want []string
-	for _, prefix := range routes(t, s.system) {
-		want = append(want, prefix+" reject")
-	}
-	got := strings.Split(strings.TrimSpace(s.run(t, "cat", list)), "\n")
-	slices.Sort(want)
-	slices.Sort(got)
-	same(t, "the published list and the routes", want, got)
-	for _, a := range []netip.Addr{s.shutOut[0], netip.MustParseAddr("2001:db8:bad:1::77")} {
-		same(t, fmt.Sprintf("what Postfix finds for %v", a), "reject\n", s.run(t, "postmap", "-q", a.String(), "cidr:"+list))
-	}
-	if _, _, code := s.try(t, "postmap", "-q", friend.String(), "cidr:"+list); code != 1 {
-		t.Errorf("Postfix finds %v in the list", friend)
-	}
-	metrics := s.run(t, "runuser", "-u", "nobody", "--", "cat", textfile)
-	for _, line := range []string{fmt.Sprintf("\nsmtpban_wanted_routes %d\n", len(want)), "\nsmtpban_missing_routes 0\n"} {
-		if !strings.Contains(metrics, line) {
-			t.Errorf("want the line %q in the metrics:\n%s", line, metrics)
-		}
-	}
-	s.run(t, "rm", "/"+dropIn, textfile)
-}
-
 // unbanned pardons one IPv4 and one IPv6 client; the next run, which reads no
 // more about them, must not ban them again.
 func (s *story) unbanned(t *testing.T) {
