@@ -185,6 +185,7 @@ fuzz:
 	go test ./internal/postfix/ -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 100x
 	go test ./internal/postfix/ -run '^$$' -fuzz FuzzRestore -fuzztime $(FUZZTIME) -fuzzminimizetime 100x
 	go test ./internal/store/ -run '^$$' -fuzz FuzzImport -fuzztime $(FUZZTIME) -fuzzminimizetime 100x
+	go test ./internal/foreign/ -run '^$$' -fuzz FuzzBans -fuzztime $(FUZZTIME) -fuzzminimizetime 100x
 
 clean:
 	rm -rf bin build

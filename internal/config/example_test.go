@@ -119,18 +119,20 @@ func TestManPageShowsTheDefaultOfEveryKey(t *testing.T) {
 	}
 }
 
-func TestExamplesOfTheManPageLoad(t *testing.T) {
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	examples := regexp.MustCompile("(?s)```toml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
-	if len(examples) == 0 {
-		t.Fatal("no examples")
-	}
-	for _, m := range examples {
-		if _, err := Load(write(t, map[string]string{"smtpban.toml": m[1]})); err != nil {
-			t.Errorf("%v in\n%s", err, m[1])
+func TestExamplesOfTheManPagesLoad(t *testing.T) {
+	for _, path := range []string{page, "../../man/smtpban-from-fail2ban.7.md"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		examples := regexp.MustCompile("(?s)```toml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+		if len(examples) == 0 {
+			t.Fatalf("no examples in %s", path)
+		}
+		for _, m := range examples {
+			if _, err := Load(write(t, map[string]string{"smtpban.toml": m[1]})); err != nil {
+				t.Errorf("%s: %v in\n%s", path, err, m[1])
+			}
 		}
 	}
 }
