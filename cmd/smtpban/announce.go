@@ -199,12 +199,12 @@ func (a *app) announceEnded(bans []ban.Ban, more int, why string) {
 // each gives every ban a line that begins with the verb, up to maxLines, and
 // then tells how many more there are, those included that are not among them.
 func (a *app) each(bans []ban.Ban, more int, verb, id string, text func(ban.Ban) string) {
-	for i, b := range bans {
-		if i == maxLines {
-			a.log.notice(fmt.Sprintf("%s %d more", verb, len(bans)+more-maxLines), nil)
-			return
-		}
+	named := bans[:min(len(bans), maxLines)]
+	for _, b := range named {
 		a.log.notice(verb+" "+text(b), fields(b, id))
+	}
+	if more += len(bans) - len(named); more > 0 {
+		a.log.notice(fmt.Sprintf("%s %d more", verb, more), nil)
 	}
 }
 
