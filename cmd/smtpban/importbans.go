@@ -171,11 +171,13 @@ func (o *origin) inJails(all iter.Seq2[foreign.Jailed, error], policy ban.Policy
 			if b.Jail != "" {
 				jails[b.Jail] = true
 			}
-			wanted := o.wants(b.Jail) && b.Prefix.IsValid()
+			if b.Jail != "" && !o.wants(b.Jail) || err == nil && !b.Prefix.IsValid() {
+				continue // of another jail, or of one that holds nobody
+			}
 			if b.Prefix.IsSingleIP() {
 				b.Prefix = policy.Client(b.Prefix.Addr())
 			}
-			if (wanted || err != nil && (b.Jail == "" || o.wants(b.Jail))) && !yield(b.Imported, err) {
+			if !yield(b.Imported, err) {
 				return
 			}
 		}
