@@ -9,6 +9,7 @@ import (
 
 // atAGlance has status see that the timers run, and that they were stopped.
 func (s *story) atAGlance(t *testing.T) {
+	s.run(t, "systemctl", "start", "smtpban-block.service") // waits for the run that may be under way
 	text := s.run(t, "smtpban", "status")
 	for _, part := range []string{"● smtpban - running\n", "smtpban-block.timer: active, enabled; ", "Kernel: in step, ", " success, took "} {
 		if !strings.Contains(text, part) {
@@ -22,7 +23,7 @@ func (s *story) atAGlance(t *testing.T) {
 	}
 
 	s.run(t, "systemctl", "stop", "smtpban-block.timer")
-	s.run(t, "systemctl", "start", "smtpban-block.service") // waits for the run that may be under way
+	s.run(t, "systemctl", "start", "smtpban-block.service")
 	s.checkStatus(t, "off", 3)
 	s.monitored(t, "CRITICAL", 2)
 	s.run(t, "ip", "route", "del", "blackhole", s.shutOut[0].String())
