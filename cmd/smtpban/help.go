@@ -1,14 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"smtpban/man"
 )
@@ -41,8 +39,7 @@ func (a *app) help(root *cobra.Command, args []string) error {
 	}
 	for _, topic := range man.Topics() {
 		if len(args) == 1 && topic.Name == args[0] {
-			columns, bold := page(a.stdout)
-			return topic.Write(a.stdout, columns, bold)
+			return topic.Write(a.stdout, cmp.Or(width(a.stdout), usualWidth), coloured(a.stdout))
 		}
 	}
 	hint := "smtpban help lists them"
@@ -89,18 +86,4 @@ func (a *app) listTopics() error {
 	}
 	_, err := fmt.Fprintf(a.stdout, "%s\n\nUse \"smtpban help TOPIC\" to read one, \"man smtpban\" to read all.\n", text)
 	return err
-}
-
-// page returns how wide text may be, and whether words may stand out.
-func page(out io.Writer) (columns int, bold bool) {
-	const usual = 80
-	f, ok := out.(*os.File)
-	if !ok || !isTerminal(f) {
-		return usual, false
-	}
-	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-	if err != nil || size.Col == 0 {
-		return usual, true
-	}
-	return int(size.Col), true
 }

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usualWidth is a terminal's that does not know its own.
+// usualWidth is a terminal's that does not know its own, and that of a page into a pipe.
 const usualWidth = 80
 
 // width returns the columns of the terminal that w is, 0 if it is none. As with
