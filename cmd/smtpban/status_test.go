@@ -36,13 +36,17 @@ func TestLastRunReadWhatWasCommittedMeanwhile(t *testing.T) {
 	for _, tc := range []struct {
 		what string
 		ago  time.Duration
+		exit string
 		want *store.LastRead
 	}{
-		{"committed before it", 30 * time.Minute, &store.LastRead{}},
-		{"committed by it", 4700 * time.Millisecond, &read},
-		{"committed after it", 2 * time.Second, nil},
+		{"committed before it", 30 * time.Minute, "0", &store.LastRead{}},
+		{"committed before it, which failed", 30 * time.Minute, "78", nil},
+		{"committed by it", 4700 * time.Millisecond, "0", &read},
+		{"committed by it, which failed", 4700 * time.Millisecond, "1", &read},
+		{"committed after it", 2 * time.Second, "0", nil},
 	} {
 		s := sampleStatus(now)
+		s.units["smtpban-block.service"]["ExecMainStatus"] = tc.exit
 		s.read = read
 		s.read.At = now.Add(-tc.ago)
 		if tc.want == &read {

@@ -57,11 +57,14 @@ func (s *status) lastRun() (r lastRun, known bool) {
 		r.end = s.now.Add(end - s.up)
 	}
 	// A run that reads no entry writes nothing, so that an older record is of an
-	// earlier run. A newer one is of a run by hand, which took its place.
+	// earlier run; one that failed may not even have come to look. A newer record is
+	// of a run by hand, which took its place.
 	const exactness = time.Second // of the two clocks
 	switch {
 	case s.read.At.Before(r.start.Add(-exactness)):
-		r.read = &store.LastRead{}
+		if !r.runs && r.result == "success" && r.exit == "0" {
+			r.read = &store.LastRead{}
+		}
 	case r.runs || !s.read.At.After(r.end.Add(exactness)):
 		r.read = &s.read
 	}
