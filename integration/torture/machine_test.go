@@ -178,6 +178,7 @@ type content struct {
 	Counted  int // of them
 	Unlogged int // attempts of which only the end was seen: not one is written
 	Gaps     int
+	Made     int       // bans, up to now
 	Pardoned time.Time // up to when everybody is
 	Clients  map[string]tally
 	Bans     map[string]ban.Ban
@@ -239,6 +240,25 @@ func (c *content) from(tx *store.Tx) error {
 			return err
 		}
 		c.Ended = append(c.Ended, e)
+	}
+	return c.agree(tx)
+}
+
+// agree makes sure that the totals are the sums of the hours and gaps, of which none
+// is forgotten so soon, and takes from them what the state can't tell otherwise.
+func (c *content) agree(tx *store.Tx) error {
+	x, err := tx.Totals()
+	if err != nil {
+		return err
+	}
+	for _, n := range x.Bans {
+		c.Made += n
+	}
+	failed := x.Classes[ban.SASLAuth]
+	got := []int{failed.Events, failed.Counted, x.Classes[ban.AuthUnlogged].Events, x.Gaps}
+	want := []int{c.Events, c.Counted, c.Unlogged, c.Gaps}
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("events, those counted, those unlogged, and gaps are %d in total, but %d hour by hour", got, want)
 	}
 	return nil
 }

@@ -79,6 +79,7 @@ func (m *model) add(f failure) {
 		}
 		s.hits, s.hit, s.until = 0, true, f.at.Add(bantime)
 		s.ends = append(slices.Clone(s.ends), s.until)
+		m.Made++
 		m.Bans[f.client.String()] = ban.Ban{
 			Prefix: f.client, Class: ban.SASLAuth, Failures: s.failures, Start: f.at, Until: s.until,
 			Count: len(s.ends), Origin: ban.OriginJournal,
@@ -119,8 +120,11 @@ func (m model) ban(client netip.Prefix, now time.Time, length time.Duration) mod
 		}
 		old.Origin = ban.OriginManual
 		b = old
-	} else if ok {
-		m.end(old, old.Until, store.Expired)
+	} else {
+		m.Made++
+		if ok {
+			m.end(old, old.Until, store.Expired)
+		}
 	}
 	m.Bans[client.String()] = b
 	if b.Until.After(s.until) {
