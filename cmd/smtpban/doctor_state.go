@@ -11,6 +11,7 @@ import (
 
 	"smtpban/internal/ban"
 	"smtpban/internal/journal"
+	"smtpban/internal/pass"
 	"smtpban/internal/store"
 )
 
@@ -32,7 +33,7 @@ func (d *doctor) recall() (m memory, err error) {
 	if err := d.orphaned(d.cfg, d.store); errors.Is(err, errOrphaned) {
 		return m, err
 	}
-	err = d.store.View(func(tx *store.Tx) (err error) {
+	err = d.store.View(func(tx *store.Tx) error {
 		for g, err := range tx.Gaps() {
 			switch {
 			case err != nil:
@@ -52,12 +53,12 @@ func (d *doctor) recall() (m memory, err error) {
 				m.held++
 			}
 		}
-		if m.ignores, err = tx.Ignores(); err != nil {
-			return err
-		}
 		m.doubt, err = tx.Doubt()
 		return err
 	})
+	if err == nil {
+		m.ignores, err = pass.Pass{Store: d.store, Now: d.now}.Ignores()
+	}
 	return m, d.hint(d.store, err)
 }
 

@@ -165,11 +165,7 @@ func (a *app) look(do func(config.Config, pass.Pass, *kernel) error) error {
 		return a.hint(s, err)
 	}
 	defer k.close()
-	p := pass.Pass{Store: s, Policy: cfg.Policy, Limits: limits(cfg.Route), Now: a.now}
-	if err := k.heedActive(p); err != nil {
-		return a.hint(s, err)
-	}
-	return do(cfg, p, k)
+	return do(cfg, pass.Pass{Store: s, Policy: cfg.Policy, Limits: limits(cfg.Route), Now: a.now}, k)
 }
 
 // print is the old script's --print: it reads what is new, keeps nothing, and

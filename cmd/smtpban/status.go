@@ -135,12 +135,9 @@ func (a *app) status() error {
 // inspect finds out how things stand.
 func (a *app) inspect() (s *status, err error) {
 	err = a.look(func(cfg config.Config, p pass.Pass, k *kernel) error {
-		s = &status{now: a.now, path: cmp.Or(a.statePath, cfg.Store.Path), ignored: len(cfg.Policy.IgnoreIP) + len(cfg.Policy.IgnoreName) + len(k.sources.Ignores)}
+		s = &status{now: a.now, path: cmp.Or(a.statePath, cfg.Store.Path), ignored: len(cfg.Policy.IgnoreIP) + len(cfg.Policy.IgnoreName)}
 		if s.units, s.errUnits = askSystemd(); s.errUnits == nil {
 			s.up, s.errUnits = monotonic()
-		}
-		if info, err := os.Stat(s.path); err == nil {
-			s.size = info.Size()
 		}
 		s.snapshot, _ = p.Store.SnapshotTime()
 		if err := s.recall(p, k); err != nil {
@@ -160,10 +157,18 @@ func (a *app) inspect() (s *status, err error) {
 }
 
 // recall asks the state.
-func (s *status) recall(p pass.Pass, k *kernel) error {
+func (s *status) recall(p pass.Pass, k *kernel) (err error) {
+	if s.size, err = p.Store.Size(); err != nil {
+		return err
+	}
+	ignores, err := p.Ignores()
+	if err != nil {
+		return err
+	}
+	s.ignored += len(ignores)
 	year, month, day := s.now.In(time.Local).Date()
 	today := time.Date(year, month, day, 0, 0, 0, 0, time.Local)
-	err := p.Store.View(func(tx *store.Tx) error {
+	err = p.Store.View(func(tx *store.Tx) error {
 		horizon, err := p.Horizon(tx)
 		if err != nil {
 			return err
