@@ -226,8 +226,8 @@ func (a *app) eachIgnore(ignores []ban.Ignore, verb, id string, text func(ban.Ba
 	a.each(bans, 0, verb, id, text)
 }
 
-// completeIgnored offers the ignored prefixes to the shell.
-func (a *app) completeIgnored(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+// completeIgnored offers the ignored prefixes to the shell that begin with a word.
+func (a *app) completeIgnored(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 	cfg, err := a.loadConfig()
 	if err != nil || a.prepare() != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -235,7 +235,9 @@ func (a *app) completeIgnored(*cobra.Command, []string, string) ([]string, cobra
 	var prefixes []string
 	ignores, _ := pass.Pass{Store: a.state(cfg), Now: a.now}.Ignores() // nobody would see the error
 	for _, i := range ignores {
-		prefixes = append(prefixes, i.Prefix.String())
+		if prefix := i.Prefix.String(); strings.HasPrefix(prefix, begun) {
+			prefixes = append(prefixes, prefix)
+		}
 	}
 	return prefixes, cobra.ShellCompDirectiveNoFileComp
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -98,8 +99,8 @@ func (a *app) writeBans(bans []report.Ban) error {
 	return write(a.stdout, bans)
 }
 
-// completeBanned offers the banned prefixes to the shell.
-func (a *app) completeBanned(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+// completeBanned offers the banned prefixes to the shell that begin with a word.
+func (a *app) completeBanned(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 	cfg, err := a.loadConfig()
 	if err != nil || a.prepare() != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -108,7 +109,9 @@ func (a *app) completeBanned(*cobra.Command, []string, string) ([]string, cobra.
 	p := pass.Pass{Store: a.state(cfg), Now: a.now}
 	bans, _ := inForce(p, ban.NeverBan{}, report.Bans) // nobody would see the error
 	for _, b := range bans {
-		prefixes = append(prefixes, b.Prefix.String())
+		if prefix := b.Prefix.String(); strings.HasPrefix(prefix, begun) { // the shell is slow with very many
+			prefixes = append(prefixes, prefix)
+		}
 	}
 	return prefixes, cobra.ShellCompDirectiveNoFileComp
 }
