@@ -126,9 +126,9 @@ func recovered(r store.Recovery) string {
 		return text + "; all but perhaps the last change to it was saved"
 	case store.FromSnapshot:
 		made := r.Snapshot.Format(report.TimeLayout)
-		return fmt.Sprintf("%s; its snapshot of %s took its place, and the log is read again from there; bans made or lifted by hand since then are lost", text, made)
+		return fmt.Sprintf("%s; its snapshot of %s took its place, and the log is read again from there; what was banned, unbanned or ignored by hand since then is lost", text, made)
 	}
-	return text + "; there is no good snapshot, so the log is read again from its beginning; bans made or lifted by hand are lost"
+	return text + "; there is no good snapshot, so the log is read again from its beginning; what was banned, unbanned or ignored by hand is lost"
 }
 
 // mendable reports whether a damaged state may be replaced. A file that somebody
@@ -146,7 +146,7 @@ func (a *app) hint(s *store.Store, err error) error {
 	case a.mendable(s):
 		return fmt.Errorf("%w (the next smtpban block puts the best state there is in its place)", err)
 	}
-	return fmt.Errorf("%w (if it is a state at all, move it away: the next run makes the bans again that the log still tells of, but not those made or lifted by hand)", err)
+	return fmt.Errorf("%w (if it is a state at all, move it away: the next run makes the bans again that the log still tells of, but what was banned, unbanned or ignored by hand is lost)", err)
 }
 
 // routes returns the routes that are ours to adopt.
