@@ -1,11 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"smtpban/internal/ban"
 	"smtpban/internal/report"
 	"smtpban/internal/store"
 )
@@ -83,5 +88,25 @@ func TestNextRunIsWhatSystemdSaysOfIt(t *testing.T) {
 		if got := parseUnits("Id=x.timer\n"+property).next("x.timer", now, time.Hour); !got.Equal(want) {
 			t.Errorf("%q: %v, want %v", property, got, want)
 		}
+	}
+}
+
+func TestStatusPrintsNothingThatSteersTheTerminal(t *testing.T) {
+	s := sampleStatus(time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC))
+	s.errUnits = errors.New("systemctl show: \x1b[31mred\nand \u202emore")
+	s.path = "/tmp/\x1b[1mstate"
+	s.problems = append(s.problems, problem{found: "\x1b[2Jgone"})
+	s.standing.Latest = []report.Ban{{Ban: ban.Ban{Prefix: netip.MustParsePrefix("203.0.113.9/32"), Reason: "\x1b[5mwhy"}}}
+	var text bytes.Buffer
+	if err := (statusText{report.Text{Location: time.UTC, Legend: true}, s}).write(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"?[31mred; and ?more", "/tmp/?[1mstate", "?[2Jgone", "?[5mwhy"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in:\n%s", want, text.String())
+		}
+	}
+	if plain := report.Printable(strings.ReplaceAll(text.String(), "\n", " ")); plain != strings.ReplaceAll(text.String(), "\n", " ") {
+		t.Errorf("it has what can steer a terminal:\n%q", text.String())
 	}
 }

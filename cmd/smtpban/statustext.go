@@ -93,7 +93,7 @@ func (t statusText) lines() []labeled {
 
 func (t statusText) timers() (lines []labeled) {
 	if t.errUnits != nil {
-		return []labeled{{"Timers", "nothing is known: " + oneLine(t.errUnits)}}
+		return []labeled{{"Timers", "nothing is known: " + report.Printable(oneLine(t.errUnits))}}
 	}
 	for _, timer := range t.status.timers() {
 		text := timer.unit + ": " + timer.active
