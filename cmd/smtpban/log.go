@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	systemd "github.com/coreos/go-systemd/v22/journal"
+
+	"smtpban/internal/report"
 )
 
 // Message ids, by which a journal's reader finds all lines of a kind.
@@ -77,7 +79,13 @@ func (l *logger) info(format string, args ...any) {
 	}
 }
 
+// write writes lines, in which nothing steers a terminal.
 func (l *logger) write(priority systemd.Priority, message string, fields map[string]string) {
+	lines := strings.Split(message, "\n")
+	for i, line := range lines {
+		lines[i] = report.Printable(line)
+	}
+	message = strings.Join(lines, "\n")
 	if l.journal && send(priority, message, fields) == nil {
 		return
 	}
