@@ -53,7 +53,8 @@ func TestCommandsInTheDocumentsAreValid(t *testing.T) {
 		found := 0
 		for _, match := range command.FindAllStringSubmatch(codeBlocksAndMarkup(text), -1) {
 			found++
-			words := strings.Fields(match[1] + match[2] + match[3])
+			line, _, _ := strings.Cut(match[1]+match[2]+match[3], " >") // the shell's
+			words := strings.Fields(line)
 			if err := validate(words[1:]); err != nil {
 				t.Errorf("%s: %q: %v", path, strings.Join(words, " "), err)
 			}
