@@ -166,7 +166,7 @@ func gather(all iter.Seq2[ban.Imported, error], now time.Time) (bans []ban.Impor
 // client: it would have been banned as that here.
 func (o *origin) inJails(all iter.Seq2[foreign.Jailed, error], policy ban.Policy) iter.Seq2[ban.Imported, error] {
 	return func(yield func(ban.Imported, error) bool) {
-		jails := map[string]bool{}
+		jails, broken := map[string]bool{}, false
 		for b, err := range all {
 			if b.Jail != "" {
 				jails[b.Jail] = true
@@ -180,6 +180,10 @@ func (o *origin) inJails(all iter.Seq2[foreign.Jailed, error], policy ban.Policy
 			if !yield(b.Imported, err) {
 				return
 			}
+			broken = broken || err != nil && b.Jail == ""
+		}
+		if broken {
+			return // not all jails are known
 		}
 		if err := o.missing(slices.Sorted(maps.Keys(jails))); err != nil {
 			yield(ban.Imported{}, err)

@@ -70,7 +70,10 @@ func askSQLite(file string) ([]byte, error) {
 	cmd.Stdout, cmd.Stderr = &answer, &complaint
 	if err := cmd.Run(); err != nil {
 		hint := ""
-		if strings.Contains(complaint.String(), "no such table: bips") {
+		switch {
+		case strings.Contains(complaint.String(), "no such table: jails"):
+			hint = " (it is not the database of fail2ban)"
+		case strings.Contains(complaint.String(), "no such table: bips"):
 			hint = " (fail2ban before 0.11 did not keep how long its bans last; smtpban import --from list takes a list of them)"
 		}
 		return nil, fmt.Errorf("asking sqlite3: %w: %s%s", err, report.Printable(oneLine(errors.New(strings.TrimSpace(complaint.String())))), hint)

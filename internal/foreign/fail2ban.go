@@ -30,12 +30,13 @@ type Jailed struct {
 	ban.Imported
 }
 
-// row is what the query answers. Numbers are seconds.
+// row is what the query answers. Numbers are seconds; bantime.rndtime, or a
+// bantime.factor such as 1.5, makes lengths that are not whole.
 type row struct {
-	Jail      *string `json:"jail"`
-	IP        *string `json:"ip"`
-	TimeOfBan *int64  `json:"timeofban"`
-	BanTime   *int64  `json:"bantime"`
+	Jail      *string  `json:"jail"`
+	IP        *string  `json:"ip"`
+	TimeOfBan *float64 `json:"timeofban"`
+	BanTime   *float64 `json:"bantime"`
 }
 
 // Fail2ban reads what "sqlite3 -json" answers to Fail2banQuery: a JSON array of
@@ -75,6 +76,8 @@ func Fail2ban(in io.Reader, name string, o Options) iter.Seq2[Jailed, error] {
 		}
 		if _, err := d.Token(); err != nil {
 			yield(Jailed{}, fmt.Errorf("%s: it is cut off: %w", name, err))
+		} else if _, err := d.Token(); err != io.EOF {
+			yield(Jailed{}, fmt.Errorf("%s: there is more after the end of the array", name))
 		}
 	}
 }
@@ -94,10 +97,10 @@ func (r row) ban(o Options) (b Jailed, err error) {
 	if err := ban.CheckPrefix(b.Prefix); err != nil {
 		return b, fmt.Errorf("jail %q: %w", b.Jail, err)
 	}
-	if r.TimeOfBan == nil || *r.TimeOfBan < 0 || *r.TimeOfBan > ban.Forever.Unix() {
+	if r.TimeOfBan == nil || *r.TimeOfBan < 0 || *r.TimeOfBan > float64(ban.Forever.Unix()) {
 		return b, fmt.Errorf("jail %q: %s: timeofban is no time in seconds since 1970", b.Jail, b.Prefix)
 	}
-	b.Start = time.Unix(*r.TimeOfBan, 0).UTC()
+	b.Start = time.Unix(int64(*r.TimeOfBan), 0).UTC()
 	b.Until = ban.End(b.Start, r.length(o.Length))
 	return b, nil
 }
@@ -109,7 +112,7 @@ func (r row) length(unknown time.Duration) time.Duration {
 	switch {
 	case r.BanTime == nil, *r.BanTime < forever:
 		return unknown
-	case *r.BanTime == forever, *r.BanTime > int64(ban.Infinity/time.Second):
+	case *r.BanTime == forever, *r.BanTime >= ban.Infinity.Seconds():
 		return ban.Infinity
 	}
 	return time.Duration(*r.BanTime) * time.Second

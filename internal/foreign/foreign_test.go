@@ -86,13 +86,15 @@ func TestAListNamesAPrefixALineAndPerhapsItsEnd(t *testing.T) {
 }
 
 func TestEachWrongLineOfAListIsToldAndTheOthersAreRead(t *testing.T) {
-	bans, wrong := read("list", "no\n203.0.113.9\n203.0.113.8/24\n10.0.0.0/15\n192.0.2.1 soon\nfe80::1%eth0\n", options())
+	long := strings.Repeat("x", 1000)
+	bans, wrong := read("list", "no\n203.0.113.9 # "+long+"\n203.0.113.8/24\n10.0.0.0/15\n192.0.2.1 soon\nfe80::1%eth0\n"+long, options())
 	check(t, []string{
 		`file:1: "no" is no address and no prefix, such as "192.0.2.1" or "2001:db8::/32"`,
 		`file:3: "203.0.113.8/24" has bits set beyond its prefix length; did you mean "203.0.113.0/24"?`,
 		`file:4: 10.0.0.0/15 is too wide: the shortest prefix that may be banned is /16`,
 		`file:5: "soon" is neither a time span such as "2w" nor a time such as "2026-03-01 08:00"`,
 		`file:6: "fe80::1%eth0": an address without zone is wanted, such as "fe80::1"`,
+		`file:7: it is too long for a prefix and a time`,
 	}, wrong)
 	check(t, []ban.Imported{imported("203.0.113.9/32", 0, 24)}, bans)
 }
@@ -140,7 +142,10 @@ func TestFail2bansBansComeWithTheirJails(t *testing.T) {
 	in := strings.NewReader(`[{"jail":"postfix","ip":"203.0.113.9","timeofban":1772359200,"bantime":7200},
 {"jail":"sshd","ip":null,"timeofban":null,"bantime":null},
 {"jail":"sasl","ip":"2001:db8::/64","timeofban":1772359200,"bantime":-1},
-{"jail":"sasl","ip":"192.0.2.1","timeofban":1772359200,"bantime":-2}]`)
+{"jail":"sasl","ip":"192.0.2.1","timeofban":1772359200,"bantime":-2},
+{"jail":"sasl","ip":"192.0.2.2","timeofban":1772359200,"bantime":7200.734},
+{"jail":"sasl","ip":"192.0.2.3","timeofban":1772359200,"bantime":6.8e19}]
+`)
 	for b, err := range foreign.Fail2ban(in, "file", options()) {
 		if err != nil {
 			t.Error(err)
@@ -149,9 +154,13 @@ func TestFail2bansBansComeWithTheirJails(t *testing.T) {
 	}
 	forever := imported("2001:db8::/64", 0, 0)
 	forever.Until = ban.Forever
+	random := imported("192.0.2.2/32", 0, 2) // with bantime.rndtime
+	grown := imported("192.0.2.3/32", 0, 0)  // with bantime.increment and no maxtime
+	grown.Until = ban.Forever
 	check(t, []foreign.Jailed{
 		{Jail: "postfix", Imported: imported("203.0.113.9/32", 0, 2)}, {Jail: "sshd"},
 		{Jail: "sasl", Imported: forever}, {Jail: "sasl", Imported: imported("192.0.2.1/32", 0, 24)},
+		{Jail: "sasl", Imported: random}, {Jail: "sasl", Imported: grown},
 	}, got)
 }
 
@@ -164,8 +173,11 @@ func TestWhatIsNoAnswerOfFail2bansDatabaseIsRefused(t *testing.T) {
 		`[{"name":"postfix"}]`:            {"file: row 1: there is no jail in it (is it the answer to another query?)"},
 		`[{"jail":"a","ip":"1.2"}]`:       {`file: row 1: jail "a": "1.2" is no address and no prefix, such as "192.0.2.1" or "2001:db8::/32"`},
 		`[{"jail":"a","ip":"192.0.2.1"}]`: {`file: row 1: jail "a": 192.0.2.1/32: timeofban is no time in seconds since 1970`},
-		`[{"jail":1}]`:                    {"file: row 1: json: cannot unmarshal number into Go struct field row.jail of type string"},
-		`[`:                               {"file: it is cut off: EOF"},
+		`[][{"jail":"a"}]`:                {"file: there is more after the end of the array"},
+		`[] x`:                            {"file: there is more after the end of the array"},
+		`[{"jail":"a","ip":"192.0.2.1","timeofban":1e19}]`: {`file: row 1: jail "a": 192.0.2.1/32: timeofban is no time in seconds since 1970`},
+		`[{"jail":1}]`: {"file: row 1: json: cannot unmarshal number into Go struct field row.jail of type string"},
+		`[`:            {"file: it is cut off: EOF"},
 	} {
 		_, wrong := read("fail2ban", text, options())
 		if diff := cmp.Diff(want, wrong); diff != "" {

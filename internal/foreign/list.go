@@ -2,6 +2,7 @@ package foreign
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -25,6 +26,9 @@ func List(in io.Reader, name string, o Options) iter.Seq2[ban.Imported, error] {
 				continue
 			}
 			b, err := o.entry(string(line))
+			if len(line) > maxEntry { // not to be told in full
+				err = errors.New("it is too long for a prefix and a time")
+			}
 			if err != nil {
 				err = l.errorf(l.number, "%w", err)
 			}
@@ -37,6 +41,9 @@ func List(in io.Reader, name string, o Options) iter.Seq2[ban.Imported, error] {
 		}
 	}
 }
+
+// maxEntry is longer than any prefix with a time.
+const maxEntry = 200
 
 // entry reads a line of a list.
 func (o Options) entry(line string) (b ban.Imported, err error) {
