@@ -31,7 +31,7 @@ func (s *story) mailed(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	same(t, "From", `smtpban on mx <smtpban@`+mailHost+`>`, m.Header.Get("From"))
+	same(t, "From", `"smtpban on mx" <smtpban@`+mailHost+`>`, m.Header.Get("From"))
 	same(t, "To", admin+"@"+mailHost, m.Header.Get("To"))
 	if subject := m.Header.Get("Subject"); !strings.HasPrefix(subject, "smtpban on mx: ") || !strings.Contains(subject, " new bans") {
 		t.Errorf("Subject: %s", subject)

@@ -70,7 +70,7 @@ type field struct{ name, value string }
 func (t Text) mailHeader(r Report, to string) []field {
 	host := strings.Map(hostRune, r.Host)
 	fields := []field{
-		{"From", mime.QEncoding.Encode("utf-8", "smtpban on "+host) + " <smtpban>"},
+		{"From", `"smtpban on ` + host + `" <smtpban>`}, // a dot wants the quotes, RFC 5322
 		{"To", to},
 		{"Subject", mime.QEncoding.Encode("utf-8", r.Subject())},
 		{"Date", r.Until.In(t.Location).Format(time.RFC1123Z)},
@@ -108,11 +108,17 @@ func addPart(parts *multipart.Writer, kind string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	encoded := quotedprintable.NewWriter(part)
+	var lines bytes.Buffer
+	encoded := quotedprintable.NewWriter(&lines)
 	if _, err := encoded.Write(text); err != nil {
 		return err
 	}
-	return encoded.Close()
+	if err := encoded.Close(); err != nil {
+		return err
+	}
+	// A dot alone would end the message for sendmail(1) without -i (RFC 2049, section 3).
+	_, err = part.Write(bytes.ReplaceAll(lines.Bytes(), []byte("\r\n.\r\n"), []byte("\r\n=2E\r\n")))
+	return err
 }
 
 // CheckRecipient reports why somebody can't be put into the header of a mail.

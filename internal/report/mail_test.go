@@ -97,7 +97,7 @@ func TestWhatComesFromOutsideBreaksNeitherAPageNorAMail(t *testing.T) {
 	message := output(t, func(w io.Writer) error { return out.WriteMail(w, r, "admin") })
 	header, text, page := parts(t, message)
 	check(t, []string{"Auto-Submitted", "Content-Type", "Date", "From", "Message-Id", "Mime-Version", "Subject", "To"}, slices.Sorted(maps.Keys(header)))
-	if from := header.Get("From"); !regexp.MustCompile(`^smtpban on [a-zA-Z0-9.-]+ <smtpban>$`).MatchString(from) {
+	if from := header.Get("From"); !regexp.MustCompile(`^"smtpban on [a-zA-Z0-9.-]+" <smtpban>$`).MatchString(from) {
 		t.Errorf("From: %s", from)
 	}
 	file := string(output(t, func(w io.Writer) error { return out.WriteHTML(w, r) }))
@@ -150,6 +150,21 @@ func TestAMailOfAHugeReportStaysReadable(t *testing.T) {
 		if !strings.Contains(text, line) {
 			t.Errorf("the text does not say %q", line)
 		}
+	}
+}
+
+// A line that is a dot ends a message for sendmail(1) without -i.
+func TestNoLineOfAMailIsADot(t *testing.T) {
+	_, longest := convict("198.51.100.100/32", 5, -1)
+	_, longer := convict("198.51.100.1/32", 5, -1)
+	r := newReport(t, newStore(t, nil, []ban.Ban{longest, longer}), ban.NeverBan{}, time.Time{}, noon)
+	const sentence = "- 2 clients were banned for the first time: 198.51.100.1 and 198.51.100.100.\n" // the dot is the 76th
+	message := output(t, func(w io.Writer) error { return report.Text{Location: berlin, Legend: true}.WriteMail(w, r, "admin") })
+	if strings.Contains(string(message), "\n.\n") {
+		t.Errorf("there is one:\n%s", message)
+	}
+	if _, text, _ := parts(t, message); !strings.Contains(text, sentence) {
+		t.Errorf("the text does not say %q:\n%s", sentence, text)
 	}
 }
 
