@@ -106,7 +106,7 @@ func (x explanation) cause(e report.Explanation) string {
 	case b.Origin == ban.OriginManual:
 		return strings.TrimSuffix("by hand: "+report.Printable(b.Reason), ": ")
 	case len(e.Events) == 0:
-		return b.Origin
+		return report.Printable(b.Origin)
 	}
 	within := "at once"
 	if span := e.Events[0].Time.Sub(e.Events[len(e.Events)-1].Time); span > 0 {
@@ -161,7 +161,7 @@ func (x explanation) writeEarlier(w io.Writer, earlier []store.Ended) error {
 	var rows [][]string
 	for _, e := range earlier {
 		rows = append(rows, []string{
-			x.Time(e.Start), x.Time(e.At), e.How, cmp.Or(e.Class.String(), e.Origin), strconv.Itoa(e.Failures), strconv.Itoa(e.Count),
+			x.Time(e.Start), x.Time(e.At), report.Printable(e.How), report.Ban{Ban: e.Ban}.Cause(), strconv.Itoa(e.Failures), strconv.Itoa(e.Count),
 		})
 	}
 	return x.Table(w, "earlier bans", []string{"START", "END", "HOW", "CLASS", "FAILURES", "COUNT"}, rows)

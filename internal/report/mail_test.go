@@ -24,7 +24,7 @@ func besieged(t *testing.T) report.Report {
 	t.Helper()
 	evil := hostile + hostileName
 	_, b := convict("203.0.113.9/32", 5, -1)
-	b.Origin, b.Class, b.Reason = ban.OriginManual, 0, evil
+	b.Origin, b.Class, b.Reason = evil, 0, evil
 	s := newStore(t, nil, []ban.Ban{b})
 	try(t, s, -1, evil)
 	miss(t, s, store.Gap{Reason: evil, Noticed: at(-1)})

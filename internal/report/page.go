@@ -264,7 +264,7 @@ func (t Text) banTable(r Report) table {
 			until = t.moment(b.Until, r.Until)
 		}
 		rows = append(rows, []cell{
-			{Text: ClientName(b.Prefix), Code: true}, {Text: cmp.Or(b.Class.String(), Printable(b.Origin))}, {Text: strconv.Itoa(b.Failures)},
+			{Text: ClientName(b.Prefix), Code: true}, {Text: b.Cause()}, {Text: strconv.Itoa(b.Failures)},
 			{Text: t.moment(b.Start, r.Until)}, {Text: until}, {Text: strconv.Itoa(b.Count)}, {Text: string(state(b)), State: banState(b)}, {Text: Printable(b.Reason)},
 		})
 	}

@@ -205,8 +205,9 @@ func (t Text) banRow(b Ban) []string {
 	}
 }
 
-// Cause names what brought a ban: the class of failures, or where it comes from.
-func (b Ban) Cause() string { return cmp.Or(b.Class.String(), b.Origin) }
+// Cause names what brought a ban: the class of failures, or where it comes from,
+// which an imported state may put in any words.
+func (b Ban) Cause() string { return cmp.Or(b.Class.String(), Printable(b.Origin)) }
 
 // TimeLayout is how a time is written for people.
 const TimeLayout = "2006-01-02 15:04:05 MST"
