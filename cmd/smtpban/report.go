@@ -89,18 +89,24 @@ func (r *reporting) marked() error {
 	})
 }
 
-// write prints the report, and keeps it where it is to be saved. With --quiet it
-// prints nothing if nothing happened.
+// write keeps the report where it is to be saved, and prints it even if that fails:
+// the disk may be full.
 func (r *reporting) write(p pass.Pass, k *kernel) error {
 	gathered, err := r.gather(p, k, r.since)
 	if err != nil {
 		return err
 	}
+	var unsaved error
 	if r.save != "" {
 		if err := r.saveAll(gathered); err != nil {
-			return fmt.Errorf("saving the report: %w", err)
+			unsaved = fmt.Errorf("saving the report: %w", err)
 		}
 	}
+	return errors.Join(unsaved, r.show(gathered))
+}
+
+// show prints the report; with --quiet nothing if nothing happened.
+func (r *reporting) show(gathered report.Report) error {
 	if r.log.quiet && gathered.Quiet() {
 		return nil
 	}
