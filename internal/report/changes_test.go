@@ -107,6 +107,24 @@ func TestAClientComesCloseToABanWithAPointLessOrAFifthLess(t *testing.T) {
 	}, near.Clients)
 }
 
+func TestAPageSaysInWhichZoneItBeginsWhenTheClockWasSetMeanwhile(t *testing.T) {
+	where, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sunday := time.Date(2026, time.March, 29, 6, 0, 0, 0, time.UTC)
+	for since, want := range map[time.Time]string{
+		sunday.Add(-24 * time.Hour): "<p>From 28 Mar 07:00 CET to 29 Mar 2026 08:00 CEST</p>",
+		sunday.Add(-time.Hour):      "<p>From 29 Mar 07:00 to 29 Mar 2026 08:00 CEST</p>",
+	} {
+		r := report.Report{Since: since, Until: sunday}
+		page := string(output(t, func(w io.Writer) error { return report.Text{Location: where}.WriteHTML(w, r) }))
+		if !strings.Contains(page, want) || !strings.Contains(page, "Times are local, now CEST.") {
+			t.Errorf("the page does not say %q:\n%s", want, page)
+		}
+	}
+}
+
 func TestNetworksAreThoseFromWhichSeveralClientsFailed(t *testing.T) {
 	s := newStore(t, []ban.Client{
 		client("198.51.100.1/32", 3, -2, -1), client("198.51.100.200/32", 4, -2, -1), client("198.51.100.201/32", 9, -20, -19), // long ago

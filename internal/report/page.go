@@ -67,17 +67,22 @@ const (
 	pageTop  = 20
 	narrow   = 360
 	wide     = 760
-	pageTime = "2 Jan 2006 15:04"
 )
+
+// pageTime is how a page writes a time in full.
+const pageTime = "2 Jan 2006 15:04"
 
 // page makes the page of a report.
 func (t Text) page(r Report) page {
 	p := page{
-		Title: r.Subject(), Host: Printable(r.Host), Since: "From the beginning", Until: r.Until.In(t.Location).Format("2 Jan 2006 15:04"),
+		Title: r.Subject(), Host: Printable(r.Host), Since: "From the beginning", Until: r.Until.In(t.Location).Format(pageTime),
 		Zone: r.Until.In(t.Location).Format("MST"), Headline: upper(r.Headline()), Quiet: r.Quiet(), Words: r.Words(),
 	}
 	if !r.Since.IsZero() {
 		p.Since = "From " + t.moment(r.Since, r.Until)
+		if zone := r.Since.In(t.Location).Format("MST"); zone != p.Zone { // the clock was set forward or back
+			p.Since += " " + zone
+		}
 	}
 	if p.Quiet { // what was seen in the hour of Since, the last report has told
 		r = Report{Until: r.Until, Bans: r.Bans, MoreBans: r.MoreBans}
@@ -106,7 +111,7 @@ func (r Report) Subject() string {
 func (t Text) moment(at, now time.Time) string {
 	layout := "2 Jan 15:04"
 	if at.In(t.Location).Year() != now.In(t.Location).Year() {
-		layout = "2 Jan 2006 15:04"
+		layout = pageTime
 	}
 	return at.In(t.Location).Format(layout)
 }
@@ -126,7 +131,7 @@ func figures(r Report) []figure {
 		n    int
 		name string
 	}{
-		{c.Held.Count(), "held back"}, {c.Spared.Count(), "protected"}, {len(r.Ineffective), "without effect"}, {len(r.Gaps), "gaps in the log"},
+		{c.Held.Count(), "held back"}, {c.Spared.Count(), "protected"}, {r.Surplus, "without a route"}, {len(r.Ineffective), "without effect"}, {len(r.Gaps), "gaps in the log"},
 	} {
 		if odd.n > 0 {
 			all = append(all, figure{strconv.Itoa(odd.n), odd.name, true})

@@ -64,6 +64,7 @@ func (r Report) Headline() string {
 	}
 	say(c.Held.Count(), "ban held back", "bans held back")
 	say(c.Spared.Count(), "protected client over the limit", "protected clients over the limit")
+	say(r.Surplus, "prefix without a route", "prefixes without a route")
 	say(len(r.Ineffective), "ban without effect", "bans without effect")
 	say(len(r.Gaps), "gap in the log", "gaps in the log")
 	if len(parts) > 0 {
