@@ -19,6 +19,8 @@ type Changes struct {
 	Expired Group // their time was over
 	Lapsed  Group // they were held back all the time
 	Lifted  Group // by unban, or because the client logged in by SSH
+
+	More bool // may have ended, which the store had no room to remember
 }
 
 // Group is changes of a kind.
@@ -42,6 +44,8 @@ type changes struct {
 	since time.Time
 
 	fresh, renewed, spared, held, expired, lapsed, lifted top[Change]
+
+	remembered int // bans that ended, of those in the history
 }
 
 func newChanges(since time.Time) *changes {
@@ -60,6 +64,7 @@ func (c *changes) take() Changes {
 	return Changes{
 		New: group(c.fresh), Renewed: group(c.renewed), Spared: group(c.spared), Held: group(c.held),
 		Expired: group(c.expired), Lapsed: group(c.lapsed), Lifted: group(c.lifted),
+		More: c.remembered >= store.MaxHistory,
 	}
 }
 
@@ -123,6 +128,9 @@ func nameEnded(tx *store.Tx, now time.Time, course *course, changes *changes) er
 	for x, err := range tx.History() {
 		if err != nil {
 			return err
+		}
+		if x.At.After(changes.since) {
+			changes.remembered++
 		}
 		note(x)
 	}

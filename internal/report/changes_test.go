@@ -1,8 +1,10 @@
 package report_test
 
 import (
+	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +123,32 @@ func TestAPageSaysInWhichZoneItBeginsWhenTheClockWasSetMeanwhile(t *testing.T) {
 		page := string(output(t, func(w io.Writer) error { return report.Text{Location: where}.WriteHTML(w, r) }))
 		if !strings.Contains(page, want) || !strings.Contains(page, "Times are local, now CEST.") {
 			t.Errorf("the page does not say %q:\n%s", want, page)
+		}
+	}
+}
+
+func TestOfMoreEndedBansThanAreRememberedTheWordsSayAtLeast(t *testing.T) {
+	for n, want := range map[int]string{
+		store.MaxHistory - 1: "9999 bans ran out, 1 ban that was held back lapsed.",
+		store.MaxHistory:     "At least 10000 bans ran out, 1 ban that was held back lapsed.",
+	} {
+		s := newStore(t, nil, nil)
+		held := ban.Ban{Prefix: prefix("192.0.2.1/32"), Start: at(-9), Until: at(-1), Held: true} // which nobody has ended yet
+		err := s.Update(func(tx *store.Tx) error {
+			for i := range n {
+				b := ban.Ban{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), 32), Start: at(-9)}
+				if err := tx.EndBan(b, at(-1), store.Expired); err != nil {
+					return err
+				}
+			}
+			old := ban.Ban{Prefix: prefix("192.0.2.2/32"), Start: at(-9)}
+			return errors.Join(tx.EndBan(old, at(-5), store.Expired), tx.PutBan(held)) // before the last report
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if words := newReport(t, s, ban.NeverBan{}, at(-4), noon).Words(); !slices.Contains(words, want) {
+			t.Errorf("the words %q are not among %q", want, words)
 		}
 	}
 }

@@ -159,7 +159,11 @@ func (r Report) ended() (words []string) {
 		}
 	}
 	if len(parts) > 0 {
-		words = append(words, strings.Join(parts, ", ")+".")
+		text := strings.Join(parts, ", ")
+		if c.More {
+			text = "At least " + text
+		}
+		words = append(words, text+".")
 	}
 	if c.Lifted.Count() > 0 {
 		words = append(words, number(c.Lifted.Count(), "ban was", "bans were")+" lifted: "+some(c.Lifted.Named, c.Lifted.More, plainly))

@@ -171,8 +171,8 @@ func endedKey(x Ended) []byte {
 // History yields the ended bans, oldest first.
 func (t *Tx) History() iter.Seq2[Ended, error] { return decoded(t, bucketHistory, decodeEnded) }
 
-// maxHistory bounds how many ended bans are kept.
-const maxHistory = 10_000
+// MaxHistory is how many ended bans are kept, the newest.
+const MaxHistory = 10_000
 
 // PruneHistory drops bans that ended before the given time, and the oldest
 // beyond a fixed number.
@@ -189,7 +189,7 @@ func (t *Tx) PruneHistory(before time.Time) error {
 		keys = append(keys, bytes.Clone(k))
 	}
 	for i, k := range keys {
-		if i >= len(keys)-maxHistory && int64(binary.BigEndian.Uint64(k)) >= before.UnixMicro() {
+		if i >= len(keys)-MaxHistory && int64(binary.BigEndian.Uint64(k)) >= before.UnixMicro() {
 			return nil
 		}
 		if err := t.delete(bucketHistory, k); err != nil {

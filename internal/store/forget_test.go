@@ -109,7 +109,7 @@ func TestPruneHistoryKeepsTheNewestOfTooMany(t *testing.T) {
 	s := newStore(t)
 	var want []Ended
 	update(t, s, func(tx *Tx) error {
-		for i := range maxHistory + 3 {
+		for i := range MaxHistory + 3 {
 			x := Ended{ban.Ban{Prefix: nth(i), Start: at(0), Until: at(1)}, at(1).Add(time.Duration(i) * time.Second), Expired}
 			if err := tx.EndBan(x.Ban, x.At, x.How); err != nil {
 				return err
