@@ -79,14 +79,30 @@ func (r *reporting) marked() error {
 			return err
 		}
 		return p.Store.Update(func(tx *store.Tx) error {
-			// Under a clock that is ahead the next report would begin there.
-			horizon, err := p.Horizon(tx)
+			end, err := markAt(tx, p)
 			if err != nil {
 				return err
 			}
-			return tx.PutLastReport(horizon)
+			return tx.PutLastReport(end)
 		})
 	})
+}
+
+// unread is the longest time for which the timer leaves a busy log unread.
+const unread = 2 * time.Minute
+
+// markAt returns where the next report begins. What was logged since the log was read
+// is still to come; but where that is long ago, nothing was logged or nobody reads.
+func markAt(tx *store.Tx, p pass.Pass) (time.Time, error) {
+	horizon, err := p.Horizon(tx) // under a clock that is ahead it would begin there
+	if err != nil {
+		return horizon, err
+	}
+	last, err := tx.LastRead()
+	if last.At.After(horizon.Add(-unread)) && last.At.Before(horizon) {
+		return last.At, err
+	}
+	return horizon, err
 }
 
 // write keeps the report where it is to be saved, and prints it even if that fails:
