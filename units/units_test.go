@@ -101,6 +101,33 @@ func TestTheMailsServiceCanRunASetgidProgram(t *testing.T) {
 	}
 }
 
+// TestTheMailIsSentToWhomTheUnitIsNamedForOrNotAtAll runs the unit's script as systemd
+// does, with a program in the place of sendmail(1) that shows what it gets.
+func TestTheMailIsSentToWhomTheUnitIsNamedForOrNotAtAll(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"sendmail": "#!/bin/sh\nprintf '%s|' \"$@\" && cat\n", "report.eml": "Subject: x\n\nbody\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := regexp.MustCompile(`ExecStart=/bin/sh -c '(.*)' sh %I %S/smtpban/report/report.eml\n`)
+	match := start.FindStringSubmatch(strings.Join(settings(t, "smtpban-report-mail@.service", nil), ""))
+	if match == nil {
+		t.Fatal("there is no such script")
+	}
+	script := strings.NewReplacer("%%", "%", "$$", "$", "/usr/sbin/sendmail", filepath.Join(dir, "sendmail")).Replace(match[1])
+	for _, to := range []string{"admin", "-t", "a b", "$(id)`id`", "%s", `a"b'c\n`} {
+		got, err := exec.Command("/bin/sh", "-c", script, "sh", to, filepath.Join(dir, "report.eml")).Output()
+		if want := "-i|--|" + to + "|To: " + to + "\nSubject: x\n\nbody\n"; err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v, want %q", to, got, err, want)
+		}
+	}
+	got, err := exec.Command("/bin/sh", "-c", script, "sh", "admin", filepath.Join(dir, "missing")).Output()
+	if err == nil || len(got) > 0 {
+		t.Errorf("without a report: %q, %v; want nothing and an error", got, err)
+	}
+}
+
 // settings returns the lines in the section [Service] of a unit, without some.
 func settings(t *testing.T, unit string, without []string) (lines []string) {
 	t.Helper()
