@@ -128,7 +128,7 @@ func (a *app) announceHeld(read pass.Read) {
 	if c.Fault {
 		dead = ", and Postfix got no answer from its authentication server"
 	}
-	a.log.warn("%s held back, and more may follow: %s nobody logged in, and %s failed that used to get in%s (is saslauthd, or Dovecot, well?); they lapse by themselves, or smtpban block --confirm lets them through",
+	a.log.warn("%s held back, and more may follow: %s nobody logged in, and %s failed that used to get in%s (is saslauthd, or Dovecot, well?); they lapse by themselves; smtpban block --confirm puts them into force, if they are of attackers",
 		plural(len(read.Held), "ban"), when, plural(c.Clients, "client"), dead)
 	a.held = !a.dryRun
 }

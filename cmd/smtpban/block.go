@@ -35,7 +35,7 @@ func newBlockCommand(a *app) *cobra.Command {
 }
 
 func (a *app) addConfirmFlag(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&a.confirm, "confirm", false, "let the bans through that were held back")
+	cmd.Flags().BoolVar(&a.confirm, "confirm", false, "put the bans into force that are held back")
 }
 
 func (a *app) block() error {
@@ -68,7 +68,7 @@ func (a *app) block() error {
 	})
 }
 
-// confirmHeld lets the bans through that were held back, if that is asked for.
+// confirmHeld puts the bans into force that are held back, if that is asked for.
 func (a *app) confirmHeld(p pass.Pass) ([]ban.Ban, error) {
 	if !a.confirm {
 		return nil, nil

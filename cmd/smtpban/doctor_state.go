@@ -22,7 +22,7 @@ const lately = 7 * 24 * time.Hour
 type memory struct {
 	suppressed, gaps []store.Gap // noticed lately
 	doubt            time.Time
-	held             int // bans, because of an outage
+	held             holding
 	ignores          []ban.Ignore
 }
 
@@ -45,13 +45,8 @@ func (d *doctor) recall() (m memory, err error) {
 				m.gaps = append(m.gaps, g)
 			}
 		}
-		for b, err := range tx.Bans() {
-			if err != nil {
-				return err
-			}
-			if b.Held && b.Active(d.now) {
-				m.held++
-			}
+		if m.held, err = findHeld(tx, d.now); err != nil {
+			return err
 		}
 		m.doubt, err = tx.Doubt()
 		return err
@@ -105,11 +100,10 @@ func (d *doctor) outage() finding {
 	if f := d.unknown(); f.result != "" {
 		return f
 	}
-	if d.memory.held == 0 {
+	if d.memory.held.bans == 0 {
 		return ok("no ban is held back")
 	}
-	return warning("does the authentication work again? smtpban block --confirm lets them through, see OUTAGES in smtpban(8)",
-		"%s held back, since nobody could log in any more", plural(d.memory.held, "ban"))
+	return warning(d.memory.held.remedy(), "%s", d.memory.held.found())
 }
 
 // ignored tells how many are ignored: such a list is forgotten easily.

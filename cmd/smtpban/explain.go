@@ -45,6 +45,7 @@ func (a *app) explain(args []string) error {
 	}
 	return a.look(func(cfg config.Config, p pass.Pass, k *kernel) error {
 		var all []report.Explanation
+		var outage ban.Outage
 		err := p.Store.View(func(tx *store.Tx) error {
 			horizon, err := p.Horizon(tx)
 			if err != nil {
@@ -60,7 +61,8 @@ func (a *app) explain(args []string) error {
 				}
 				all = append(all, some...)
 			}
-			return nil
+			outage, err = tx.Outage()
+			return err
 		})
 		if err != nil {
 			return err
@@ -74,7 +76,7 @@ func (a *app) explain(args []string) error {
 		if a.output == "json" {
 			return report.WriteExplanationsJSON(a.stdout, all, p.Policy)
 		}
-		return explanation{a.text(), p.Policy}.writeAll(a.stdout, all)
+		return explanation{a.text(), p.Policy, outage}.writeAll(a.stdout, all)
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 type explanation struct {
 	report.Text
 	policy ban.Policy
+	outage ban.Outage // the latest
 }
 
 func (x explanation) writeAll(w io.Writer, all []report.Explanation) error {
@@ -73,6 +74,9 @@ func (x explanation) lines(e report.Explanation) []labeled {
 	switch {
 	case e.Ban != nil:
 		lines = append(lines, labeled{"Ban", x.ban(*e.Ban)}, labeled{"Cause", x.cause(e)})
+		if e.Ban.Held {
+			lines = append(lines, labeled{"Outage", x.held(*e.Ban)})
+		}
 	case e.Counted:
 		lines = append(lines, labeled{"Tally", x.tally(e)})
 	}
@@ -95,9 +99,19 @@ func (x explanation) ban(b report.Ban) string {
 		text = fmt.Sprintf("%s, from %s to %s", config.FormatSpan(b.Until.Sub(b.Start)), x.Time(b.Start), x.Time(b.Until))
 	}
 	if b.Held {
-		return text + ", held back (see OUTAGES in smtpban(8); smtpban block --confirm lets it through)"
+		return text + ", held back"
 	}
 	return fmt.Sprintf("%s, ban %d within %s", text, b.Count, config.FormatSpan(x.policy.Forget))
+}
+
+// held says of a ban that is held back what becomes of it, and what can be done.
+func (x explanation) held(b report.Ban) string {
+	outage := "it is over, somebody logged in at "
+	if x.outage.Recognised {
+		outage = "it goes on, the last login was at "
+	}
+	return outage + x.Time(x.outage.Since) + "; the ban lapses by itself when its time is over; smtpban unban " + b.Prefix.String() +
+		" drops it at once; smtpban block --confirm puts all that are held back into force, " + onlyAttackers
 }
 
 // cause says what brought a ban.

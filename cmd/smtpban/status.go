@@ -75,6 +75,7 @@ type status struct {
 	suppressed losses // by journald
 	read       store.LastRead
 	doubt      time.Time
+	held       holding
 	ignored    int // addresses, networks and names, by the configuration and by smtpban ignore
 
 	position   time.Time // up to which the journal is read; zero if nothing is
@@ -175,6 +176,11 @@ func (s *status) recall(p pass.Pass, k *kernel) (err error) {
 		}
 		if s.standing, err = report.NewStanding(tx, k.never, today, s.now.Add(-lately), horizon); err != nil {
 			return err
+		}
+		if s.standing.Held > 0 {
+			if s.held, err = findHeld(tx, horizon); err != nil {
+				return err
+			}
 		}
 		if s.read, err = tx.LastRead(); err != nil {
 			return err
@@ -344,9 +350,8 @@ func (s *status) judgeBans() {
 	if s.beyond > 0 {
 		s.problem(false, "raise max_ipv4 or max_ipv6 in [route]", "%s missing, for lack of room", plural(s.beyond, "route"))
 	}
-	if held := s.standing.Held; held > 0 {
-		s.problem(false, "does the authentication work again? smtpban block --confirm lets them through, see OUTAGES in smtpban(8)",
-			"%s held back, since nobody could log in any more", plural(held, "ban"))
+	if s.held.bans > 0 {
+		s.problem(false, s.held.remedy(), "%s", s.held.found())
 	}
 }
 

@@ -21,6 +21,7 @@ func sampleStatus(now time.Time) *status {
 	s := &status{
 		now: now, up: time.Hour, units: parseUnits(running), ignored: 2, wanted: 16, path: "/var/lib/smtpban/smtpban.db", size: 128 << 10,
 		standing: report.Standing{Bans: 17, Held: 1, Events: 112, Counted: 85, Begun: 17, Ended: 3},
+		held:     holding{bans: 1, until: now.Add(22*time.Hour + 10*time.Minute + 5*time.Second), outage: ban.Outage{Since: now.Add(-30*time.Minute - 12*time.Second)}},
 		read:     store.LastRead{At: now.Add(-30 * time.Minute), Entries: 21, Events: 5, Bans: 1},
 		position: now.Add(-30*time.Minute - 11875*time.Millisecond),
 		changed:  now.Add(-30 * time.Minute), snapshot: now.Add(-4 * time.Hour),
