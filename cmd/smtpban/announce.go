@@ -255,6 +255,36 @@ func (a *app) announceSettled(s pass.Settled, about []netip.Prefix) error {
 	return fmt.Errorf("could not change %d of the routes; the first: %w", len(failed), failed[0].Err)
 }
 
+// announceFreed tells of bans that block all of their prefix only now, since nobody in
+// it is protected any more. Those that are told of as new need no second line.
+func (a *app) announceFreed(p pass.Pass, k *kernel, added, fresh []netip.Prefix) error {
+	var freed []ban.Ban
+	err := p.Store.View(func(tx *store.Tx) error {
+		horizon, err := p.Horizon(tx)
+		if err != nil {
+			return err
+		}
+		for _, prefix := range k.last.Spared {
+			if !slices.Contains(added, prefix) || slices.Contains(fresh, prefix) {
+				continue
+			}
+			b, ok, err := tx.InForce(prefix, horizon)
+			if err != nil {
+				return err
+			}
+			if !ok { // its route is another ban's
+				continue
+			}
+			freed = append(freed, b)
+		}
+		return nil
+	})
+	a.each(freed, 0, a.would("blocks", "block"), idFreed, func(b ban.Ban) string {
+		return fmt.Sprintf("%s %s: protected no longer", b.Prefix, until(b.Until))
+	})
+	return err
+}
+
 // tellSurplus tells once that there is no room for all routes.
 func (a *app) tellSurplus(k *kernel, surplus int) {
 	k.Surplus = surplus > 0

@@ -183,9 +183,13 @@ func (a *app) admit(p pass.Pass, k *kernel) error {
 // short, or restore, left open.
 func (a *app) settle(p pass.Pass, k *kernel, about ...netip.Prefix) error {
 	errAdmit := a.admit(p, k)
-	settled, err := p.Settle(k.never, a.enforcer(k), false)
-	errs := []error{errAdmit, err, a.announceSettled(settled, about), a.endConnections(k, settled.Blocked), a.publishBans(p, k)}
+	enforcer := a.enforcer(k)
+	settled, err := p.Settle(k.never, enforcer, false)
+	errs := []error{errAdmit, err, a.announceSettled(settled, about), a.announceFreed(p, k, settled.Added, about), a.endConnections(k, settled.Blocked), a.publishBans(p, k)}
 	if err == nil {
+		if enforcer != nil {
+			k.Spared = settled.Spared
+		}
 		a.tellSurplus(k, settled.Surplus)
 		errs = append(errs, a.writeMetrics(p, k, settled))
 	}

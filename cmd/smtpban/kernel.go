@@ -45,6 +45,9 @@ type machine struct {
 	Publish  []config.Publish `json:"publish,omitempty"`
 	Textfile string           `json:"textfile,omitempty"` // of the metrics
 
+	// Bans that did not block all of it, as somebody was protected. Once they do that is told.
+	Spared []netip.Prefix `json:"spared,omitempty"`
+
 	// What has been told, and is not to be told at every run.
 	CannotEnd bool     `json:"cannot_end"`       // connections
 	Surplus   bool     `json:"surplus"`          // more is banned than may have routes
@@ -85,7 +88,7 @@ func (k *kernel) guard(cfg config.Config, s *store.Store, log *logger) error {
 	if err != nil {
 		return err
 	}
-	k.last, k.UID, k.CannotEnd, k.Surplus = last, last.UID, last.CannotEnd, last.Surplus
+	k.last, k.UID, k.CannotEnd, k.Surplus, k.Spared = last, last.UID, last.CannotEnd, last.Surplus, last.Spared
 	k.postfix, k.fresh, err = guard.ReadPostfix(cache)
 	if errors.Is(err, guard.ErrUnknown) {
 		return configError{err}

@@ -19,6 +19,7 @@ const (
 	idUnbanned = "7f1d4a60e6f94f0a9b0b5ce6a3d8e942"
 	idHeld     = "0d2badb4a649d25faafa499c485a082d"
 	idIgnored  = "5d61eb2d55f549dfac1c2bdde6e890ce"
+	idFreed    = "3a9c07e1b85d4c62a1f0d7946be2583c"
 	idStopped  = "6263e8ad85f840ccb21ba23dfd9b2f56" // ignoring
 )
 

@@ -264,7 +264,7 @@ func TestManualPageDefinesEveryCheck(t *testing.T) {
 
 func TestManualPageNamesTheMessageIDs(t *testing.T) {
 	text := section(t, "# JOURNAL FIELDS")
-	for _, id := range []string{idBanned, idSpared, idUnbanned, idHeld, idIgnored, idStopped} {
+	for _, id := range []string{idBanned, idSpared, idUnbanned, idHeld, idFreed, idIgnored, idStopped} {
 		if !strings.Contains(text, "MESSAGE_ID="+id) {
 			t.Errorf("MESSAGE_ID=%s is missing", id)
 		}
@@ -293,7 +293,7 @@ func TestCatalogueExplainsTheMessageIDs(t *testing.T) {
 	for _, match := range regexp.MustCompile(`(?m)^-- ([0-9a-f]{32})`).FindAllStringSubmatch(text, -1) {
 		got = append(got, match[1])
 	}
-	want := []string{idBanned, idSpared, idUnbanned, idHeld, idIgnored, idStopped}
+	want := []string{idBanned, idSpared, idUnbanned, idHeld, idFreed, idIgnored, idStopped}
 	slices.Sort(want)
 	slices.Sort(got)
 	if diff := cmp.Diff(want, got); diff != "" {

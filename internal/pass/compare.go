@@ -23,7 +23,7 @@ func (p Pass) Compare(never ban.NeverBan, enforcer ban.Enforcer, grace time.Dura
 	if err != nil {
 		return d, fmt.Errorf("listing routes: %w", err)
 	}
-	want, _, err := p.wanted(never)
+	want, err := p.wanted(never)
 	if err != nil {
 		return d, err
 	}
@@ -38,7 +38,7 @@ func (p Pass) Compare(never ban.NeverBan, enforcer ban.Enforcer, grace time.Dura
 		return d, nil
 	}
 	p.Now = p.Now.Add(-grace)
-	lately, _, err := p.wanted(never)
+	lately, err := p.wanted(never)
 	if err != nil {
 		return d, err
 	}

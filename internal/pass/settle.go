@@ -22,6 +22,7 @@ type Settled struct {
 	Deleted int            // routes
 	Surplus int            // prefixes that get no route because there are too many
 	Failed  []Failure      // routes that could not be changed
+	Spared  []netip.Prefix // bans that don't block all of it, since somebody in it is protected; the first thousand, in order
 }
 
 // Failure is a route that could not be added or deleted.
@@ -48,18 +49,18 @@ func (s Settled) Missing() (n int) {
 // not outlive a full disk.
 func (p Pass) Settle(never ban.NeverBan, enforcer ban.Enforcer, keep bool) (Settled, error) {
 	var settled Settled
-	choice, over, err := p.wanted(never)
+	want, err := p.wanted(never)
 	if err != nil {
 		return settled, err
 	}
-	settled.Surplus = choice.Surplus()
-	if over && !keep {
+	settled.Surplus, settled.Spared = want.Surplus(), want.spared
+	if want.over && !keep {
 		settled.Expired, settled.More, err = p.end()
 	}
 	if enforcer == nil {
 		return settled, err
 	}
-	err = errors.Join(err, settled.enforce(enforcer, choice.Prefixes(), keep))
+	err = errors.Join(err, settled.enforce(enforcer, want.Prefixes(), keep))
 	if keep {
 		return settled, err
 	}
@@ -166,9 +167,18 @@ func (s *Settled) enforce(enforcer ban.Enforcer, want []netip.Prefix, keep bool)
 	return nil
 }
 
-// wanted returns the prefixes to block, and whether the time of some ban is over.
-func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, over bool, err error) {
-	want = ban.NewChoice(p.Limits)
+// wish is what the state wants.
+type wish struct {
+	*ban.Choice                // of the prefixes to block
+	over        bool           // the time of some ban is
+	spared      []netip.Prefix // see Settled
+}
+
+// maxSpared bounds the spared bans that are named.
+const maxSpared = 1000
+
+func (p Pass) wanted(never ban.NeverBan) (want wish, err error) {
+	want.Choice = ban.NewChoice(p.Limits)
 	err = p.Store.View(func(tx *store.Tx) error {
 		var last netip.Prefix // of several bans on one prefix the first is our own
 		for b, err := range p.bans(tx, netip.Prefix{}) {
@@ -176,12 +186,15 @@ func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, over bool, err error
 				return err
 			}
 			if b.over {
-				over = true
+				want.over = true
 				continue
 			}
 			targets, err := tx.Targets(b.Ban, never)
 			if err != nil {
 				return err
+			}
+			if !b.Held && !slices.Equal(targets, []netip.Prefix{b.Prefix}) && len(want.spared) < maxSpared {
+				want.spared = append(want.spared, b.Prefix)
 			}
 			for _, target := range targets {
 				if target == last {
@@ -193,7 +206,7 @@ func (p Pass) wanted(never ban.NeverBan) (want *ban.Choice, over bool, err error
 		}
 		return nil
 	})
-	return want, over, err
+	return want, err
 }
 
 // judged is a ban with whether its time is over.

@@ -130,7 +130,7 @@ func TestSettleWithoutAnEnforcerEndsBansAndLeavesTheRoutesAlone(t *testing.T) {
 func TestAProtectedClientGetsABanButNoRoute(t *testing.T) {
 	m := attacked(t, "203.0.113.9", "127.0.0.1")
 	r := blocking()
-	check(t, pass.Settled{}, m.settle(at(1), never("203.0.113.0/24"), r))
+	check(t, pass.Settled{Spared: prefixes("127.0.0.1/32", "203.0.113.9/32")}, m.settle(at(1), never("203.0.113.0/24"), r))
 	r.check(t)
 	check(t, []string{"127.0.0.1/32", "203.0.113.9/32"}, banned(m.state().Bans))
 }
@@ -153,7 +153,7 @@ func TestProtectingAnAddressLiftsItsRouteAtOnce(t *testing.T) {
 	m := attacked(t, "203.0.113.9", "198.51.100.7")
 	r := blocking()
 	m.settle(at(1), ban.NeverBan{}, r)
-	check(t, pass.Settled{Blocked: prefixes("198.51.100.7/32"), Deleted: 1}, m.settle(at(1), never("203.0.113.9/32"), r))
+	check(t, pass.Settled{Blocked: prefixes("198.51.100.7/32"), Deleted: 1, Spared: prefixes("203.0.113.9/32")}, m.settle(at(1), never("203.0.113.9/32"), r))
 	r.check(t, "198.51.100.7/32")
 	check(t, pass.Settled{Added: prefixes("203.0.113.9/32"), Blocked: prefixes("198.51.100.7/32", "203.0.113.9/32")}, m.settle(at(1), ban.NeverBan{}, r)) // the ban itself still stands
 	r.check(t, "198.51.100.7/32", "203.0.113.9/32")
@@ -177,7 +177,7 @@ func TestProtectingANameLiftsTheRouteOfWhoBearsIt(t *testing.T) {
 	m.settle(at(1), ban.NeverBan{}, r)
 	r.check(t, "198.51.100.7/32", "203.0.113.9/32")
 	before := m.file()
-	check(t, pass.Settled{Blocked: prefixes("198.51.100.7/32"), Deleted: 1}, m.settle(at(1), ban.NewNeverBan(nil, []string{".example.org"}), r))
+	check(t, pass.Settled{Blocked: prefixes("198.51.100.7/32"), Deleted: 1, Spared: prefixes("203.0.113.9/32")}, m.settle(at(1), ban.NewNeverBan(nil, []string{".example.org"}), r))
 	r.check(t, "198.51.100.7/32")
 	m.checkUntouched(before) // the ban itself still stands
 }
