@@ -76,7 +76,11 @@ func (a *app) explain(args []string) error {
 		if a.output == "json" {
 			return report.WriteExplanationsJSON(a.stdout, all, p.Policy)
 		}
-		return explanation{a.text(), p.Policy, outage}.writeAll(a.stdout, all)
+		text := explanation{Text: a.text(), policy: p.Policy, outage: outage}
+		if !a.input.standardInput() { // which can be read but once
+			text.unread, _ = a.waiting(cfg, p, k) // with no log at hand there is nothing to say
+		}
+		return text.writeAll(a.stdout, all)
 	})
 }
 

@@ -19,6 +19,7 @@ type explanation struct {
 	report.Text
 	policy ban.Policy
 	outage ban.Outage // the latest
+	unread waiting
 }
 
 func (x explanation) writeAll(w io.Writer, all []report.Explanation) error {
@@ -31,7 +32,22 @@ func (x explanation) writeAll(w io.Writer, all []report.Explanation) error {
 			return err
 		}
 	}
+	if x.unread.entries > 0 {
+		fmt.Fprintf(out, "\n%s\n", labeled{"Unread", x.unreadText()}.wrapped(x.Text))
+	}
 	return out.Flush()
+}
+
+// unreadText says that not all of the log is in what was explained.
+func (x explanation) unreadText() string {
+	number, them := entries(x.unread.entries), "them"
+	switch x.unread.entries {
+	case 1:
+		them = "it"
+	case maxWaiting:
+		number = "at least " + number
+	}
+	return fmt.Sprintf("%s of the log, from %s on; smtpban block reads %s", number, x.Time(x.unread.oldest), them)
 }
 
 func (x explanation) write(w io.Writer, e report.Explanation) error {

@@ -140,11 +140,14 @@ func (t statusText) readText() string {
 }
 
 func readings(r store.LastRead) string {
-	entries := fmt.Sprintf("%d entries", r.Entries)
-	if r.Entries == 1 {
-		entries = "1 entry"
+	return fmt.Sprintf("%s, %s counted, %s", entries(r.Entries), plural(r.Events, "failure"), plural(r.Bans, "new ban"))
+}
+
+func entries(n int) string {
+	if n == 1 {
+		return "1 entry"
 	}
-	return fmt.Sprintf("%s, %s counted, %s", entries, plural(r.Events, "failure"), plural(r.Bans, "new ban"))
+	return fmt.Sprintf("%d entries", n)
 }
 
 func (t statusText) positionText() string {
