@@ -87,9 +87,12 @@ func (a *app) explain(args []string) error {
 // enforce finds out which of the bans are enforced.
 func (k *kernel) enforce(all []report.Explanation) error {
 	var bans []report.Ban
+	var places []*report.Ban
 	for _, x := range all {
-		if x.Ban != nil {
-			bans = append(bans, *x.Ban)
+		for _, b := range []*report.Ban{x.Ban, x.Wider} {
+			if b != nil {
+				bans, places = append(bans, *b), append(places, b)
+			}
 		}
 	}
 	blockers, err := k.blockers(report.Targets(bans))
@@ -97,10 +100,8 @@ func (k *kernel) enforce(all []report.Explanation) error {
 		return err
 	}
 	report.Enforce(bans, blockers)
-	for i := range all {
-		if all[i].Ban != nil {
-			all[i].Ban, bans = &bans[0], bans[1:]
-		}
+	for i, b := range bans {
+		*places[i] = b
 	}
 	return nil
 }

@@ -81,7 +81,12 @@ func (l labeled) wrapped(t report.Text) string {
 
 func (x explanation) lines(e report.Explanation) []labeled {
 	lines := []labeled{{"State", string(e.State())}}
-	if e.Ban != nil && e.Ban.Other {
+	blocker := e.Ban
+	if e.BlockedByWider() {
+		lines[0].text += ", by the ban on " + e.Wider.Prefix.String()
+		blocker = e.Wider
+	}
+	if blocker != nil && blocker.Other {
 		lines[0].text += ", not by a route of ours alone"
 	}
 	if e.Protected != nil {

@@ -15,6 +15,7 @@ type Explanation struct {
 	Client    ban.Client // what is known of it; of a network that is not counted as one client only the prefix
 	Counted   bool       // as one client
 	Ban       *Ban       // in force on just this prefix; nil if there is none
+	Wider     *Ban       // of those on wider prefixes that are to block all of this one the narrowest, with the target that is to; nil if there is none
 	Protected *ban.Protected
 	Pardon    time.Time // nothing up to then counts; zero if it was never pardoned
 
@@ -40,7 +41,11 @@ const maxExplained = 100
 // the prefix itself if there is none. more is how many of a large network it leaves
 // out.
 func Explain(tx *store.Tx, policy ban.Policy, never ban.NeverBan, prefix netip.Prefix, now time.Time) (all []Explanation, more int, err error) {
-	subjects, err := subjects(tx, policy, never, prefix, now)
+	bans, err := Bans(tx, never, now)
+	if err != nil {
+		return nil, 0, err
+	}
+	subjects, err := subjects(tx, policy, bans, prefix)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -50,6 +55,7 @@ func Explain(tx *store.Tx, policy ban.Policy, never ban.NeverBan, prefix netip.P
 		if err != nil {
 			return nil, 0, err
 		}
+		x.Wider = wider(bans, p)
 		all = append(all, x)
 	}
 	for e, err := range tx.History() {
@@ -64,11 +70,7 @@ func Explain(tx *store.Tx, policy ban.Policy, never ban.NeverBan, prefix netip.P
 }
 
 // subjects returns the prefixes to explain, in order.
-func subjects(tx *store.Tx, policy ban.Policy, never ban.NeverBan, asked netip.Prefix, now time.Time) (all []netip.Prefix, err error) {
-	bans, err := Bans(tx, never, now)
-	if err != nil {
-		return nil, err
-	}
+func subjects(tx *store.Tx, policy ban.Policy, bans []Ban, asked netip.Prefix) (all []netip.Prefix, err error) {
 	for _, b := range bans {
 		if b.Prefix.Overlaps(asked) {
 			all = append(all, b.Prefix)
@@ -91,6 +93,22 @@ func subjects(tx *store.Tx, policy ban.Policy, never ban.NeverBan, asked netip.P
 	}
 	slices.SortFunc(all, ban.ComparePrefix)
 	return slices.Compact(all), nil
+}
+
+// wider returns the narrowest of the bans on wider prefixes that are to block all of
+// this one, with the target that is to; nil if there is none.
+func wider(bans []Ban, prefix netip.Prefix) (narrowest *Ban) {
+	for _, b := range bans {
+		if b.Prefix.Bits() >= prefix.Bits() || !b.Prefix.Overlaps(prefix) || narrowest != nil && b.Prefix.Bits() <= narrowest.Prefix.Bits() {
+			continue
+		}
+		for _, target := range b.Targets {
+			if target.Bits() <= prefix.Bits() && target.Overlaps(prefix) {
+				narrowest = &Ban{Ban: b.Ban, Targets: []netip.Prefix{target}}
+			}
+		}
+	}
+	return narrowest
 }
 
 func explain(tx *store.Tx, policy ban.Policy, never ban.NeverBan, prefix netip.Prefix, now time.Time) (x Explanation, err error) {
@@ -142,6 +160,18 @@ func pardon(tx *store.Tx, c ban.Client) (time.Time, error) {
 
 // State says how it stands with what the kernel blocks; see Enforce.
 func (x Explanation) State() State {
+	if x.BlockedByWider() {
+		return Blocked
+	}
+	return x.ownState()
+}
+
+// BlockedByWider reports whether nothing but the Wider ban blocks it.
+func (x Explanation) BlockedByWider() bool {
+	return x.Wider != nil && state(*x.Wider) == Blocked && x.ownState() != Blocked
+}
+
+func (x Explanation) ownState() State {
 	switch {
 	case x.Ban == nil && x.Protected != nil && x.Protected.Prefix.Bits() <= x.Prefix.Bits():
 		return Protected

@@ -118,6 +118,26 @@ func TestWhoIsProtectedIsExplainedAsSuch(t *testing.T) {
 	check(t, []string{"2001:db8::/64 blocked"}, subjects(all))
 }
 
+func TestAnAddressInABannedNetworkIsBlockedByItsBan(t *testing.T) {
+	_, wide := convict("203.0.113.0/24", 0, 1)
+	_, narrow := convict("203.0.113.0/28", 0, 1)
+	wide.Origin, narrow.Origin = ban.OriginManual, ban.OriginManual
+	s := newStore(t, nil, []ban.Ban{wide, narrow})
+	all, _ := explained(t, s, ban.NeverBan{}, "203.0.113.9/32")
+	check(t, []string{"203.0.113.0/24 open", "203.0.113.0/28 open", "203.0.113.9/32 open"}, subjects(all))
+	check(t, &report.Ban{Ban: narrow, Targets: prefixes("203.0.113.0/28")}, all[2].Wider)
+	all[2].Wider.Route = true
+	check(t, []string{"203.0.113.0/24 open", "203.0.113.0/28 open", "203.0.113.9/32 blocked"}, subjects(all))
+
+	// Of a ban that spares somebody only the part counts in which it is.
+	never := ban.NewNeverBan([]ban.Protected{{Prefix: prefix("203.0.113.1/32"), Reason: "in ignoreip"}}, nil)
+	all, _ = explained(t, s, never, "203.0.113.9/32")
+	check(t, &report.Ban{Ban: narrow, Targets: prefixes("203.0.113.8/29")}, all[2].Wider)
+	all, _ = explained(t, s, never, "203.0.113.1/32")
+	check(t, (*report.Ban)(nil), all[2].Wider)
+	check(t, "203.0.113.1/32 protected", subjects(all)[2])
+}
+
 func TestAPardonOfTheNetworkIsTheClientsToo(t *testing.T) {
 	c := client("203.0.113.9/32", 0, 1, 1)
 	c.Hits, c.Pardon = nil, at(0)

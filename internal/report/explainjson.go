@@ -10,9 +10,10 @@ import (
 type jsonExplanation struct {
 	Client    string         `json:"client"`
 	State     State          `json:"state"`
-	Protected *jsonProtected `json:"protected"` // null where nobody is
-	Ban       *jsonBan       `json:"ban"`       // null where none is in force
-	Events    []jsonEvent    `json:"events"`    // newest first
+	BlockedBy *netip.Prefix  `json:"blocked_by"` // a wider one that is banned; null if it is not for that alone
+	Protected *jsonProtected `json:"protected"`  // null where nobody is
+	Ban       *jsonBan       `json:"ban"`        // null where none is in force
+	Events    []jsonEvent    `json:"events"`     // newest first
 	Points    int            `json:"points"`
 	MaxRetry  int            `json:"maxretry"`
 	FindTime  float64        `json:"findtime"` // seconds
@@ -62,6 +63,9 @@ func WriteExplanationsJSON(w io.Writer, all []Explanation, policy ban.Policy) er
 			MaxRetry: policy.MaxRetry, FindTime: policy.FindTime.Seconds(), Failures: x.Client.Failures,
 			First: Known(x.Client.First), Last: Known(x.Client.Last), Pardon: Known(x.Pardon),
 			Next: jsonNext{Count: x.Count}, Earlier: []jsonEnded{},
+		}
+		if x.BlockedByWider() {
+			j.BlockedBy = &x.Wider.Prefix
 		}
 		if x.Protected != nil {
 			j.Protected = &jsonProtected{x.Protected.Prefix, x.Protected.Reason}
