@@ -102,7 +102,7 @@ func (x explanation) lines(e report.Explanation) []labeled {
 		lines = append(lines, labeled{"Tally", x.tally(e)})
 	}
 	if c := e.Client; c.Failures > 0 {
-		lines = append(lines, labeled{"Failures", fmt.Sprintf("%d in all, from %s to %s", c.Failures, x.Time(c.First), x.Time(c.Last))})
+		lines = append(lines, labeled{"Failures", fmt.Sprintf("%d in all, from %s to %s", c.Failures, x.Time(c.First), x.Time(c.Last)) + x.void(e)})
 	}
 	if !e.Pardon.IsZero() {
 		lines = append(lines, labeled{"Pardoned", "nothing up to " + x.Time(e.Pardon) + " counts"})
@@ -111,6 +111,16 @@ func (x explanation) lines(e report.Explanation) []labeled {
 		lines = append(lines, labeled{"Next ban", x.next(e)})
 	}
 	return lines
+}
+
+// void says why no failure counts.
+func (x explanation) void(e report.Explanation) string {
+	return map[report.Void]string{
+		report.Pardoned: "; none counts any more, they are pardoned",
+		report.UsedUp:   "; none counts any more, a ban that is over used them up",
+		report.TooOld:   "; none counts any more, the last is longer ago than " + config.FormatSpan(x.policy.FindTime),
+		report.Forgiven: "; none counts any more, they are forgiven since nobody could log in (see OUTAGES in smtpban(8))",
+	}[e.Void]
 }
 
 // ban says how long a ban lasts.

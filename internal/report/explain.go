@@ -22,6 +22,7 @@ type Explanation struct {
 	// Events caused the ban or, without one, count towards it; newest first.
 	Events []Event
 	Points int // of all of them
+	Void   Void
 
 	Count   int           // of its next ban
 	Length  time.Duration // of that
@@ -33,6 +34,18 @@ type Event struct {
 	ban.Hit
 	Line string // "" if it is not there any more
 }
+
+// Void says why none of a client's failures counts any more, although no ban is in
+// force on it; "" where some do, or there are none. It is an interface that other
+// programs rely on.
+type Void string
+
+const (
+	Pardoned Void = "pardoned"
+	UsedUp   Void = "used-up"  // by a ban that is over
+	TooOld   Void = "too-old"  // longer ago than findtime
+	Forgiven Void = "forgiven" // after an outage of the authentication
+)
 
 // maxExplained bounds what is explained of a network.
 const maxExplained = 100
@@ -141,9 +154,31 @@ func explain(tx *store.Tx, policy ban.Policy, never ban.NeverBan, prefix netip.P
 	if m, spares := never.Spares(prefix, offenders); spares {
 		x.Protected = &m
 	}
-	x.Pardon, err = pardon(tx, x.Client)
+	if x.Pardon, err = pardon(tx, x.Client); err != nil {
+		return x, err
+	}
+	if !ok && len(hits) == 0 && x.Client.Failures > 0 {
+		x.Void, err = void(tx, policy, x.Client, x.Pardon, now)
+	}
 	x.Count, x.Length = policy.Next(x.Client, now)
 	return x, err
+}
+
+// void returns why the client has no hit that counts.
+func void(tx *store.Tx, policy ban.Policy, c ban.Client, pardon, now time.Time) (Void, error) {
+	switch {
+	case !c.LastHit.After(pardon):
+		return Pardoned, nil
+	case len(c.Hits) == 0 && !c.LastHit.After(c.Until):
+		return UsedUp, nil
+	case now.Sub(c.LastHit) > policy.FindTime:
+		return TooOld, nil
+	}
+	login, err := tx.Login(c.Prefix)
+	if err != nil || login.IsZero() {
+		return "", err
+	}
+	return Forgiven, nil // the end of an outage takes hits back from those alone that used to log in
 }
 
 // pardon returns up to when the client was pardoned, by itself or with a network.

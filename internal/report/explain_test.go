@@ -138,6 +138,40 @@ func TestAnAddressInABannedNetworkIsBlockedByItsBan(t *testing.T) {
 	check(t, "203.0.113.1/32 protected", subjects(all)[2])
 }
 
+func TestWhyNoFailureCountsIsExplained(t *testing.T) {
+	spent := client("203.0.113.9/32", 4, 0, 1)
+	spent.Hits, spent.LastHit = nil, at(1)
+	with := func(change func(*ban.Client)) ban.Client {
+		c := spent
+		change(&c)
+		return c
+	}
+	old := client("203.0.113.9/32", 4, -31, -30)
+	old.LastHit, old.Until = at(-30), at(-29) // the end of a ban by hand, which uses up nothing
+	login := store.Login{Prefix: spent.Prefix, At: at(-1)}
+	for _, x := range []struct {
+		want   report.Void
+		client ban.Client
+		login  store.Login
+	}{
+		{"", client("203.0.113.9/32", 1, 1, 1), login},
+		{"", with(func(c *ban.Client) { c.Failures = 0 }), login},
+		{"", spent, store.Login{Prefix: spent.Prefix}},
+		{report.Forgiven, spent, login},
+		{report.Pardoned, with(func(c *ban.Client) { c.Pardon = at(1) }), login},
+		{report.UsedUp, with(func(c *ban.Client) { c.Until = at(1.5) }), login},
+		{report.TooOld, old, login},
+		{report.TooOld, with(func(c *ban.Client) { c.LastHit = at(-30) }), login},
+	} {
+		s := newStore(t, []ban.Client{x.client}, nil)
+		if err := s.Update(func(tx *store.Tx) error { return tx.PutLogin(x.login) }); err != nil {
+			t.Fatal(err)
+		}
+		all, _ := explained(t, s, ban.NeverBan{}, "203.0.113.9/32")
+		check(t, x.want, all[0].Void)
+	}
+}
+
 func TestAPardonOfTheNetworkIsTheClientsToo(t *testing.T) {
 	c := client("203.0.113.9/32", 0, 1, 1)
 	c.Hits, c.Pardon = nil, at(0)

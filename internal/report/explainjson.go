@@ -18,6 +18,7 @@ type jsonExplanation struct {
 	MaxRetry  int            `json:"maxretry"`
 	FindTime  float64        `json:"findtime"` // seconds
 	Failures  int            `json:"failures"`
+	Void      *Void          `json:"void"` // null where some count
 	First     *string        `json:"first"`
 	Last      *string        `json:"last"`
 	Pardon    *string        `json:"pardoned"`
@@ -69,6 +70,9 @@ func WriteExplanationsJSON(w io.Writer, all []Explanation, policy ban.Policy) er
 		}
 		if x.Protected != nil {
 			j.Protected = &jsonProtected{x.Protected.Prefix, x.Protected.Reason}
+		}
+		if x.Void != "" {
+			j.Void = &x.Void
 		}
 		if x.Ban != nil {
 			b := x.Ban.toJSON()
