@@ -11,8 +11,9 @@ import (
 // Changes are the bans that began or ended after the last report. One that did
 // both is among both.
 type Changes struct {
-	New     Group // first ones
+	New     Group // first ones of a client
 	Renewed Group // of clients that had been banned before
+	ByHand  Group // by an admin, first ones or not
 	Spared  Group // of which nothing is blocked, since who is in them must never be
 	Held    Group // back, because of an outage
 
@@ -43,14 +44,14 @@ type Change struct {
 type changes struct {
 	since time.Time
 
-	fresh, renewed, spared, held, expired, lapsed, lifted top[Change]
+	fresh, renewed, byHand, spared, held, expired, lapsed, lifted top[Change]
 
 	remembered int // bans that ended, of those in the history
 }
 
 func newChanges(since time.Time) *changes {
 	c := &changes{since: since}
-	for _, group := range []*top[Change]{&c.fresh, &c.renewed, &c.spared, &c.held, &c.expired, &c.lapsed, &c.lifted} {
+	for _, group := range []*top[Change]{&c.fresh, &c.renewed, &c.byHand, &c.spared, &c.held, &c.expired, &c.lapsed, &c.lifted} {
 		group.less = func(a, b Change) int { return cmp.Compare(b.Failures, a.Failures) }
 	}
 	return c
@@ -62,7 +63,7 @@ func (c *changes) take() Changes {
 		return Group{named, more}
 	}
 	return Changes{
-		New: group(c.fresh), Renewed: group(c.renewed), Spared: group(c.spared), Held: group(c.held),
+		New: group(c.fresh), Renewed: group(c.renewed), ByHand: group(c.byHand), Spared: group(c.spared), Held: group(c.held),
 		Expired: group(c.expired), Lapsed: group(c.lapsed), Lifted: group(c.lifted),
 		More: c.remembered >= store.MaxHistory,
 	}
@@ -92,9 +93,12 @@ func (c *changes) begin(tx *store.Tx, never ban.NeverBan, b Ban) error {
 }
 
 func (c *changes) start(change Change) {
-	if change.Count > 1 {
+	switch {
+	case change.Origin == ban.OriginManual:
+		c.byHand.add(change)
+	case change.Count > 1:
 		c.renewed.add(change)
-	} else {
+	default:
 		c.fresh.add(change)
 	}
 }

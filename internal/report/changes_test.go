@@ -36,7 +36,8 @@ func TestChangesAreTheBansThatBeganOrEndedAfterTheLastReport(t *testing.T) {
 	unnoticed := started("203.0.113.5/32", 5, -25) // over an hour ago, and no run came by since
 	adopted := started("203.0.113.6/32", 0, -1)
 	adopted.Origin = ban.OriginAdopted
-	s := newStore(t, nil, []ban.Ban{fresh, earlier, renewed, spared, held, unnoticed, adopted})
+	manual := ban.Ban{Prefix: prefix("203.0.113.64/26"), Start: at(-1), Until: ban.Forever, Count: 2, Origin: ban.OriginManual}
+	s := newStore(t, nil, []ban.Ban{fresh, earlier, renewed, spared, held, unnoticed, adopted, manual})
 	end(t, s, "198.51.100.1/32", 1, -30, -6, store.Expired)
 	end(t, s, "198.51.100.2/32", 1, -29, -5, store.Expired) // just when the last report was
 	end(t, s, "198.51.100.3/32", 2, -4.5, -1, store.Unbanned)
@@ -46,17 +47,49 @@ func TestChangesAreTheBansThatBeganOrEndedAfterTheLastReport(t *testing.T) {
 	r := newReport(t, s, never, at(-5), noon)
 	got := map[string][]string{}
 	for name, g := range map[string]report.Group{
-		"new": r.Changes.New, "renewed": r.Changes.Renewed, "spared": r.Changes.Spared, "held": r.Changes.Held,
+		"new": r.Changes.New, "renewed": r.Changes.Renewed, "by hand": r.Changes.ByHand, "spared": r.Changes.Spared, "held": r.Changes.Held,
 		"expired": r.Changes.Expired, "lapsed": r.Changes.Lapsed, "lifted": r.Changes.Lifted,
 	} {
 		got[name] = banned(g)
 	}
 	check(t, map[string][]string{
-		"new": {"203.0.113.1/32"}, "renewed": {"203.0.113.3/32", "198.51.100.3/32"}, "spared": {"192.0.2.25/32"}, "held": {"203.0.113.4/32"},
+		"new": {"203.0.113.1/32"}, "renewed": {"203.0.113.3/32", "198.51.100.3/32"}, "by hand": {"203.0.113.64/26"}, "spared": {"192.0.2.25/32"}, "held": {"203.0.113.4/32"},
 		"expired": {"203.0.113.5/32"}, "lapsed": {"198.51.100.4/32"}, "lifted": {"198.51.100.3/32"},
 	}, got)
 	check(t, "mynetworks", r.Changes.Spared.Named[0].Why)
 	check(t, at(-1), r.Changes.Expired.Named[0].Ended)
+}
+
+func TestWordsSayFromWhenOnWhatIsCountedByTheHourCounts(t *testing.T) {
+	s := newStore(t, []ban.Client{client("203.0.113.1/32", 3, -2, -1)}, nil)
+	see(t, s, -2, map[ban.Class]store.Count{ban.SASLAuth: {Events: 9, Counted: 7}})
+	try(t, s, -2, "info", "info")
+	words := func(r report.Report) []string { return r.Words(berlin)[:2] }
+	check(t, []string{"1 client failed. 7 failures counted since 11:00.", `The user name tried most since 11:00 was "info" (2).`},
+		words(newReport(t, s, ban.NeverBan{}, at(-1.5), noon)))
+	check(t, []string{"1 client failed. 7 failures counted since 2026-11-02 13:00.", `The user name tried most since 2026-11-02 13:00 was "info" (2).`},
+		words(newReport(t, s, ban.NeverBan{}, at(-24), noon)))
+	check(t, []string{"1 client failed. 7 failures counted.", `The user name tried most was "info" (2).`},
+		words(newReport(t, s, ban.NeverBan{}, time.Time{}, noon)))
+	end(t, s, "203.0.113.77/32", 1, -30, -1, store.Unbanned) // with its tally
+	check(t, "1 client failed, besides those that were let in again. 7 failures counted since 11:00.", words(newReport(t, s, ban.NeverBan{}, at(-1.5), noon))[0])
+
+	alone := newStore(t, nil, nil)
+	end(t, alone, "203.0.113.77/32", 1, -30, -1, store.Unbanned)
+	check(t, []string{"No client failed."}, newReport(t, alone, ban.NeverBan{}, at(-1.5), noon).Words(berlin)[:1])
+	see(t, alone, -1, map[ban.Class]store.Count{ban.SASLAuth: {Events: 5, Counted: 5}})
+	check(t, []string{"No client failed, besides those that were let in again. 5 failures counted since 11:00."},
+		newReport(t, alone, ban.NeverBan{}, at(-1.5), noon).Words(berlin)[:1])
+}
+
+func TestWordsSayHowManyOfTheBansInForceKeepNobodyOut(t *testing.T) {
+	_, blocked := convict("203.0.113.1/32", 5, -3)
+	_, spared := convict("192.0.2.25/32", 5, -3)
+	_, held := convict("203.0.113.2/32", 5, -3)
+	held.Held = true
+	never := ban.NewNeverBan([]ban.Protected{{Prefix: prefix("192.0.2.0/24"), Reason: "mynetworks"}}, nil)
+	words := newReport(t, newStore(t, nil, []ban.Ban{blocked, spared, held}), never, at(-1), noon).Words(berlin)
+	check(t, "3 bans are in force, 2 of them without effect (1 protected, 1 held back).", words[len(words)-1])
 }
 
 func TestBansAreCountedAtTheEndOfEveryHour(t *testing.T) {
@@ -147,7 +180,7 @@ func TestOfMoreEndedBansThanAreRememberedTheWordsSayAtLeast(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if words := newReport(t, s, ban.NeverBan{}, at(-4), noon).Words(); !slices.Contains(words, want) {
+		if words := newReport(t, s, ban.NeverBan{}, at(-4), noon).Words(time.UTC); !slices.Contains(words, want) {
 			t.Errorf("the words %q are not among %q", want, words)
 		}
 	}
@@ -183,7 +216,7 @@ func TestNothingHappenedIfOnlyTheHourOfTheLastReportHasEvents(t *testing.T) {
 	see(t, s, -1, map[ban.Class]store.Count{ban.SASLAuth: {Events: 5, Counted: 5}})
 	unknown(t, s, "smtpd: riddle", 1)
 	r := newReport(t, s, ban.NeverBan{}, at(-0.5), noon)
-	check(t, []any{true, "nothing happened", []string{"Nothing happened; 1 ban is in force."}}, []any{r.Quiet(), r.Headline(), r.Words()})
+	check(t, []any{true, "nothing happened", []string{"Nothing happened; 1 ban is in force."}}, []any{r.Quiet(), r.Headline(), r.Words(time.UTC)})
 	page := string(output(t, func(w io.Writer) error { return report.Text{Location: berlin, Legend: true}.WriteHTML(w, r) }))
 	if strings.Contains(page, "<svg") || strings.Contains(page, "Events by class") || !strings.Contains(page, "Bans in force") {
 		t.Errorf("a page on which nothing happened has more than the bans in force:\n%s", page)

@@ -43,7 +43,7 @@ func TestAReportOnlyCountsWhatWasImported(t *testing.T) {
 	if err := (report.Text{Location: time.UTC, Legend: true}).WriteReport(&text, r); err != nil {
 		t.Fatal(err)
 	}
-	if want := "- 2 bans are in force, besides 2 of import:a, 1 of import:b.\n"; !strings.Contains(text.String(), want) {
+	if want := "- 2 bans are in force, 1 of them without effect (1 held back), besides 2 of\n  import:a, 1 of import:b.\n"; !strings.Contains(text.String(), want) {
 		t.Errorf("it does not say %q:\n%s", want, text.String())
 	}
 }

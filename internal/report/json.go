@@ -101,7 +101,7 @@ func (r Report) WriteJSON(w io.Writer) error {
 		Since: Known(r.Since), Until: Stamp(r.Until), Clients: []jsonClient{}, Bans: toJSON(r.Bans),
 		MoreClients: r.MoreClients, MoreBans: r.MoreBans, Imported: r.Imported, Surplus: r.Surplus,
 		Ineffective: []jsonIneffective{}, Seen: []jsonSeen{}, Gaps: []jsonGap{}, Unknown: unknownJSON(r.Unknown),
-		Host: r.Host, Quiet: r.Quiet(), Headline: r.Headline(), Words: r.Words(), Attackers: r.Attackers, Changes: r.Changes.toJSON(),
+		Host: r.Host, Quiet: r.Quiet(), Headline: r.Headline(), Words: r.Words(time.UTC), Attackers: r.Attackers, Changes: r.Changes.toJSON(),
 		MaxRetry: r.Near.MaxRetry, Near: r.Near.toJSON(), MoreNear: r.Near.More, Networks: networksJSON(r.Networks),
 		Users: r.Users.toJSON(), Others: r.Users.Others, Hours: hoursJSON(r.Hours),
 	}

@@ -47,6 +47,10 @@ func TestJSONListsAreNeverNull(t *testing.T) {
       "count": 0,
       "bans": []
     },
+    "by_hand": {
+      "count": 0,
+      "bans": []
+    },
     "protected": {
       "count": 0,
       "bans": []

@@ -5,6 +5,7 @@ import "net/netip"
 type jsonChanges struct {
 	New     jsonGroup `json:"new"`
 	Renewed jsonGroup `json:"renewed"`
+	ByHand  jsonGroup `json:"by_hand"`
 	Spared  jsonGroup `json:"protected"`
 	Held    jsonGroup `json:"held"`
 	Expired jsonGroup `json:"expired"`
@@ -53,7 +54,7 @@ type jsonHour struct {
 
 func (c Changes) toJSON() jsonChanges {
 	return jsonChanges{
-		New: c.New.toJSON(), Renewed: c.Renewed.toJSON(), Spared: c.Spared.toJSON(), Held: c.Held.toJSON(),
+		New: c.New.toJSON(), Renewed: c.Renewed.toJSON(), ByHand: c.ByHand.toJSON(), Spared: c.Spared.toJSON(), Held: c.Held.toJSON(),
 		Expired: c.Expired.toJSON(), Lapsed: c.Lapsed.toJSON(), Lifted: c.Lifted.toJSON(),
 	}
 }

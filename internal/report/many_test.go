@@ -55,7 +55,7 @@ func TestAReportNamesTheThousandWithMostFailuresAndCountsTheOthers(t *testing.T)
 	}
 	r.Limit(ban.Limits{IPv4: many - 9})
 	check(t, 10, r.Surplus)
-	check(t, "5001 new bans, 10 prefixes without a route", r.Headline())
+	check(t, "5000 new bans, 1 ban by hand, 10 prefixes without a route", r.Headline())
 	if page := string(output(t, func(w io.Writer) error { return report.Text{Location: time.UTC}.WriteHTML(w, r) })); !strings.Contains(page, `<li class="alarm"><b>10</b> <span>without a route</span></li>`) {
 		t.Error("the page does not say that there are prefixes without a route")
 	}

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -76,7 +77,7 @@ const pageTime = "2 Jan 2006 15:04"
 func (t Text) page(r Report) page {
 	p := page{
 		Title: r.Subject(), Host: Printable(r.Host), Since: "From the beginning", Until: r.Until.In(t.Location).Format(pageTime),
-		Zone: r.Until.In(t.Location).Format("MST"), Headline: upper(r.Headline()), Quiet: r.Quiet(), Words: r.Words(),
+		Zone: r.Until.In(t.Location).Format("MST"), Headline: upper(r.Headline()), Quiet: r.Quiet(), Words: r.Words(t.Location),
 	}
 	if !r.Since.IsZero() {
 		p.Since = "From " + t.moment(r.Since, r.Until)
@@ -126,6 +127,9 @@ func figures(r Report) []figure {
 		{strconv.Itoa(r.Attackers), "clients failed", false},
 		{strconv.Itoa(r.Counted()), "failures", false},
 		{strconv.Itoa(r.Near.Count()), "near misses", false},
+	}
+	if n := c.ByHand.Count(); n > 0 {
+		all = slices.Insert(all, 2, figure{strconv.Itoa(n), "by hand", false})
 	}
 	for _, odd := range []struct {
 		n    int

@@ -88,9 +88,12 @@ type Report struct {
 	Gaps    []store.Gap // noticed after Since, in that order
 	Unknown []store.Shape
 
-	held     map[netip.Prefix]bool // clients whose bans are held back
-	targets  ban.Limits            // how many prefixes all bans are to block
-	covering []Ban                 // those not in Bans that cover one of Clients or Ineffective
+	held map[netip.Prefix]bool // clients whose bans are held back
+
+	protected int // bans in force without effect, since nobody in them may be blocked
+
+	targets  ban.Limits // how many prefixes all bans are to block
+	covering []Ban      // those not in Bans that cover one of Clients or Ineffective
 }
 
 // maxNamed is how many clients and bans a report names. Nobody reads more, and
@@ -187,6 +190,9 @@ func (r *Report) nameBans(tx *store.Tx, never ban.NeverBan, lengths map[int]bool
 			r.Imported[source]++
 		} else {
 			named.add(b)
+			if !b.Held && len(b.Targets) == 0 {
+				r.protected++
+			}
 			course.ban(b.Ban, time.Time{})
 			if err := changes.begin(tx, never, b); err != nil {
 				return err

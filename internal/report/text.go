@@ -81,7 +81,7 @@ func (t Text) writeWords(w io.Writer, r Report) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "Attacks on Postfix from %s to %s\n\n", t.since(r), t.Time(r.Until))
 	folded := Text{Width: cmp.Or(t.Width, proseWidth)}
-	for _, sentence := range r.Words() {
+	for _, sentence := range r.Words(t.Location) {
 		text.WriteString(folded.Wrap("- ", sentence) + "\n")
 	}
 	_, err := fmt.Fprintln(w, text.String())

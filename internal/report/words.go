@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"smtpban/internal/ban"
 )
@@ -15,7 +16,7 @@ import (
 // is what does not count.
 func (r Report) Quiet() bool {
 	c := r.Changes
-	for _, g := range []Group{c.New, c.Renewed, c.Spared, c.Held, c.Expired, c.Lapsed, c.Lifted} {
+	for _, g := range []Group{c.New, c.Renewed, c.ByHand, c.Spared, c.Held, c.Expired, c.Lapsed, c.Lifted} {
 		if g.Count() > 0 {
 			return false
 		}
@@ -62,6 +63,7 @@ func (r Report) Headline() string {
 	} else {
 		say(c.Renewed.Count(), "renewed ban", "renewed bans")
 	}
+	say(c.ByHand.Count(), "ban by hand", "bans by hand")
 	say(c.Held.Count(), "ban held back", "bans held back")
 	say(c.Spared.Count(), "protected client over the limit", "protected clients over the limit")
 	say(r.Surplus, "prefix without a route", "prefixes without a route")
@@ -74,13 +76,14 @@ func (r Report) Headline() string {
 	return strings.Join(append([]string{"no new ban"}, parts...), ", ")
 }
 
-// Words says in sentences what happened since the last report.
-func (r Report) Words() []string {
+// Words says in sentences what happened since the last report, with the time as it is
+// in a location.
+func (r Report) Words(location *time.Location) []string {
 	if r.Quiet() {
 		return []string{"Nothing happened; " + r.inForce() + "."}
 	}
 	var words []string
-	for _, sentences := range [][]string{r.attacks(), r.begun(), r.ended(), r.odd()} {
+	for _, sentences := range [][]string{r.attacks(location), r.begun(), r.ended(), r.odd()} {
 		words = append(words, sentences...)
 	}
 	return append(words, upper(r.inForce())+".")
@@ -92,7 +95,7 @@ func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 func (r Report) inForce() string {
 	text := "no ban is in force"
 	if n := r.InForce(); n > 0 {
-		text = number(n, "ban is", "bans are") + " in force"
+		text = number(n, "ban is", "bans are") + " in force" + r.idle()
 	}
 	var sets []string
 	for _, source := range slices.Sorted(maps.Keys(r.Imported)) {
@@ -104,15 +107,51 @@ func (r Report) inForce() string {
 	return text
 }
 
-func (r Report) attacks() (words []string) {
+// idle says how many of the bans in force keep nobody out.
+func (r Report) idle() string {
+	var why []string
+	if r.protected > 0 {
+		why = append(why, fmt.Sprintf("%d protected", r.protected))
+	}
+	if n := len(r.held); n > 0 {
+		why = append(why, fmt.Sprintf("%d held back", n))
+	}
+	if len(why) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d of them without effect (%s)", r.protected+len(r.held), strings.Join(why, ", "))
+}
+
+// hour says from when on failures and user names are counted: since the full hour
+// before the report begins.
+func (r Report) hour(location *time.Location) string {
+	if r.Since.IsZero() {
+		return ""
+	}
+	hour, layout := r.Since.Truncate(time.Hour).In(location), "15:04"
+	if until := r.Until.In(location); hour.YearDay() != until.YearDay() || hour.Year() != until.Year() {
+		layout = "2006-01-02 15:04"
+	}
+	return " since " + hour.Format(layout)
+}
+
+func (r Report) attacks(location *time.Location) (words []string) {
+	who := number(r.Attackers, "client", "clients")
 	if r.Attackers == 0 {
+		who = "no client"
+	}
+	letIn := "" // their tallies are gone
+	switch {
+	case r.Changes.Lifted.Count() > 0 && r.Counted() > 0:
+		letIn = ", besides those that were let in again"
+	case r.Attackers == 0:
 		return []string{"No client failed."}
 	}
-	words = append(words, fmt.Sprintf("%s failed; %s counted.",
-		number(r.Attackers, "client", "clients"), number(r.Counted(), "failure", "failures")))
+	words = append(words, fmt.Sprintf("%s failed%s. %s counted%s.",
+		upper(who), letIn, number(r.Counted(), "failure", "failures"), r.hour(location)))
 	if len(r.Users.Named) > 0 && r.Users.Named[0].Attempts > 1 {
 		u := r.Users.Named[0]
-		words = append(words, fmt.Sprintf("The user name tried most was %s (%d).", quoted(u.Name), u.Attempts))
+		words = append(words, fmt.Sprintf("The user name tried most%s was %s (%d).", r.hour(location), quoted(u.Name), u.Attempts))
 	}
 	if r.Near.Count() > 0 {
 		words = append(words, number(r.Near.Count(), "client", "clients")+" came close to a ban: "+
@@ -134,6 +173,7 @@ func (r Report) begun() (words []string) {
 	say(c.Renewed, "client was banned again", "clients were banned again", func(c Change) string {
 		return fmt.Sprintf("%s (ban %d)", ClientName(c.Prefix), c.Count)
 	})
+	say(c.ByHand, "ban was made by hand", "bans were made by hand", plainly)
 	say(c.Spared, "client would have been banned, but is protected", "clients would have been banned, but are protected", func(c Change) string {
 		return strings.TrimSuffix(ClientName(c.Prefix)+" ("+Printable(c.Why)+")", " ()")
 	})
