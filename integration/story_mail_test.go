@@ -45,7 +45,7 @@ func (s *story) mailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain, err := io.ReadAll(quotedprintable.NewReader(part))
-	if err != nil || !strings.Contains(string(plain), " clients failed; ") {
+	if err != nil || !strings.Contains(string(plain), " clients failed") {
 		t.Errorf("%v in the text:\n%s", err, plain)
 	}
 

@@ -125,6 +125,13 @@ func (k *kernel) heed(ignores []ban.Ignore) {
 	k.never = ban.NewNeverBan(k.sources.Protected(), k.Names)
 }
 
+// under returns who must never be banned on this machine under another policy.
+func (k *kernel) under(policy ban.Policy) ban.NeverBan {
+	sources := k.sources
+	sources.IgnoreIP = policy.IgnoreIP
+	return ban.NewNeverBan(sources.Protected(), policy.IgnoreName)
+}
+
 // heedActive heeds those ignores whose time is not over.
 func (k *kernel) heedActive(p pass.Pass) error {
 	ignores, err := p.Ignores()

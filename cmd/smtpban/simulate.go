@@ -30,7 +30,7 @@ func newSimulateCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&s.sinceText, "since", "", "leave out what was logged before `TIME`")
 	cmd.Flags().StringVar(&s.untilText, "until", "", "leave out what was logged after `TIME`")
-	cmd.Flags().StringVar(&s.other, "compare", "", "say whom the configuration in `FILE` would ban besides, or not ban")
+	cmd.Flags().StringVar(&s.other, "compare", "", "say whom a whole other configuration, in `FILE` and its drop-ins, would ban besides, or not ban")
 	a.addInputFlags(cmd)
 	a.addOutputFlags(cmd)
 	return cmd
@@ -78,9 +78,9 @@ func (s *simulate) run() error {
 	if simulation.Entries == 0 && err != nil {
 		return err
 	}
-	outcomes := []outcome{newOutcome(simulation.Verdicts[0], k.never)}
-	if s.other != "" {
-		outcomes = append(outcomes, newOutcome(simulation.Verdicts[1], k.never))
+	var outcomes []outcome
+	for i, verdict := range simulation.Verdicts {
+		outcomes = append(outcomes, newOutcome(verdict, k.under(policies[i])))
 	}
 	result := simulated{Simulation: simulation, outcomes: outcomes, other: s.other}
 	if s.output == "json" {
