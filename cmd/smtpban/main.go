@@ -36,7 +36,8 @@ func run() int {
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(memoryGoal)
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, log: newLogger(os.Stderr)}
-	err := newRootCommand(a).Execute()
+	cmd, err := newRootCommand(a).ExecuteC()
+	err = a.pluginUsage(cmd, os.Args[1:], err)
 	status := exitStatus(err)
 	if status == exitOK && a.held {
 		status = exitHeld

@@ -3,10 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"smtpban/internal/ban"
 	"smtpban/internal/report"
+	"smtpban/internal/store"
 )
 
 // The exit statuses of a monitoring plugin, after the Monitoring Plugins'
@@ -25,8 +30,10 @@ func (a *app) checkStatus() error {
 	}
 	s, err := a.inspect()
 	if err != nil {
-		_, failed := fmt.Fprintln(a.stdout, pluginLine("UNKNOWN", oneLine(err)))
-		return errors.Join(failed, silentError{pluginUnknown})
+		if hidden(err) {
+			return a.pluginFailure(pluginUnknown, "UNKNOWN", err)
+		}
+		return a.pluginFailure(pluginCritical, "CRITICAL", err)
 	}
 	status, line := s.check()
 	if _, err := fmt.Fprintln(a.stdout, line+"|"+s.performance()); err != nil {
@@ -36,6 +43,28 @@ func (a *app) checkStatus() error {
 		return silentError{status}
 	}
 	return nil
+}
+
+// hidden reports whether the error only keeps this command from knowing how things
+// stand. Any other one is an obstacle to the runs as well.
+func hidden(err error) bool {
+	return slices.ContainsFunc([]error{fs.ErrPermission, fs.ErrNotExist, store.ErrLocked}, func(of error) bool { return errors.Is(err, of) })
+}
+
+// pluginFailure prints an error in place of how things stand.
+func (a *app) pluginFailure(status int, state string, err error) error {
+	_, failed := fmt.Fprintln(a.stdout, pluginLine(state, oneLine(err)))
+	return errors.Join(failed, silentError{status})
+}
+
+// pluginUsage makes of a mistake in the command line of status --check what a plugin
+// makes of it; to a monitoring system, the usual exit status would mean something else.
+func (a *app) pluginUsage(cmd *cobra.Command, args []string, err error) error {
+	var usage usageError
+	if errors.As(err, &usage) && cmd.Name() == "status" && slices.Contains(args, "--check") {
+		return a.pluginFailure(pluginUnknown, "UNKNOWN", err)
+	}
+	return err
 }
 
 // check returns a plugin's exit status and line.
