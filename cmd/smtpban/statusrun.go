@@ -39,7 +39,7 @@ func (r lastRun) outcome() string {
 	case r.result != "success" && r.exit == "0":
 		return r.result
 	case r.exit != "0":
-		return "exit status " + r.exit
+		return exitText(r.exit)
 	}
 	return "success"
 }

@@ -122,7 +122,7 @@ func (u units) complaints(now time.Duration) (all []complaint) {
 	}
 	for _, name := range []string{"smtpban-block", "smtpban-expire"} {
 		if t, how := u.lastFailure(name); t != noTrouble {
-			complain(t, "journalctl -e -u "+name, "the last run of %s.service failed: %s", name, how)
+			complain(t, u.remedy(name), "the last run of %s.service failed: %s", name, how)
 		}
 		if age := u.age(name, now); u[name+".timer"]["ActiveState"] == "active" && age > u.patience(name) {
 			complain(late, "systemctl list-timers 'smtpban-*'", "the last run of %s.service was %s ago", name, age.Round(time.Second))
@@ -144,10 +144,32 @@ func (u units) lastFailure(name string) (t trouble, how string) {
 	case status == "0":
 		return failed, service["Result"]
 	case status == "1" || status == "4":
-		return stumbled, "exit status " + status
+		return stumbled, exitText(status)
 	default:
-		return failed, "exit status " + status
+		return failed, exitText(status)
 	}
+}
+
+// exitText says what a run's exit status means, where it does so on its own.
+func exitText(status string) string {
+	meaning := map[string]string{
+		"74": " (the state, a list or the metrics can't be written)", "75": " (another run held the state)",
+		"77": " (no permission)", "78": " (the configuration is wrong)",
+	}
+	return "exit status " + status + meaning[status]
+}
+
+// remedy says how to go after a service's failure. That of expire stays for an hour,
+// although it may be over.
+func (u units) remedy(name string) string {
+	ended := func(service string) time.Duration {
+		return sinceBoot(u[service+".service"]["ExecMainExitTimestampMonotonic"])
+	}
+	block := u["smtpban-block.service"]
+	if name == "smtpban-expire" && block["Result"] == "success" && block["ExecMainStatus"] == "0" && ended("smtpban-block") > ended(name) {
+		return "systemctl start smtpban-expire tells whether that is over, since smtpban-block did its work later"
+	}
+	return "journalctl -e -u " + name
 }
 
 func (u units) runs(name string) bool {
