@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -115,40 +114,6 @@ func (d *doctor) ignored() finding {
 		return ok("nobody is, by smtpban ignore")
 	}
 	return ok("ignored prefixes: %d, see smtpban ignore list", len(d.memory.ignores))
-}
-
-func (d *doctor) lists() finding {
-	var f finding
-	for _, p := range d.cfg.Publish {
-		if err := tryBeside(p.Path); err != nil {
-			f.fail("let the user smtpban write there, see path of [[publish]] in smtpban.toml(5)", "%s can't be written: %v", p.Path, err)
-		}
-	}
-	if len(d.cfg.Publish) == 0 {
-		return skipped("none is published")
-	}
-	return f.or(ok("%s can be written", plural(len(d.cfg.Publish), "list")))
-}
-
-func (d *doctor) metrics() finding {
-	textfile := d.cfg.Metrics.Textfile
-	if textfile == "" {
-		return skipped("none are written")
-	}
-	if err := tryBeside(textfile); err != nil {
-		return fault("let the user smtpban write there, see textfile of [metrics] in smtpban.toml(5)", "%s can't be written: %v", textfile, err)
-	}
-	return ok("%s can be written", textfile)
-}
-
-// tryBeside makes a file in the directory of another one, as replacing that does, and
-// leaves nothing there.
-func tryBeside(path string) error {
-	file, err := os.CreateTemp(filepath.Dir(path), ".smtpban.*")
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Close(), os.Remove(file.Name()))
 }
 
 func (d *doctor) stateFile() finding {

@@ -28,7 +28,7 @@ func askSystemd() (units, error) {
 		return nil, errNoSystemd
 	}
 	output, err := exec.Command("systemctl", "show", "--no-pager",
-		"--property=Id,LoadState,ActiveState,SubState,UnitFileState,ActiveEnterTimestampMonotonic,Result,ExecMainStatus,LogNamespace",
+		"--property=Id,LoadState,ActiveState,SubState,UnitFileState,ActiveEnterTimestampMonotonic,Result,ExecMainStatus,LogNamespace,ProtectSystem,ReadWritePaths",
 		"--property=ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic",
 		"--property=TimersMonotonic,TimersCalendar,NextElapseUSecMonotonic,NextElapseUSecRealtime",
 		"smtpban-block.timer", "smtpban-expire.timer", "smtpban-block.service", "smtpban-expire.service", "smtpban-restore.service",
