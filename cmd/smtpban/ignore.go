@@ -129,6 +129,9 @@ func (a *app) ignore(args []string, o ignoreOptions, wider bool) error {
 			return fmt.Sprintf("%s %s%s", i.Prefix, until(i.Until), quoted(i.Reason))
 		})
 		a.announceEnded(ended, 0, "it is ignored, and its tally is cleared")
+		if err := a.announceOpened(ended, args, p.Policy); err != nil {
+			return err
+		}
 		return errors.Join(k.heedActive(p), a.settle(p, k))
 	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,7 @@ import (
 	"smtpban/internal/ban"
 	"smtpban/internal/config"
 	"smtpban/internal/pass"
+	"smtpban/internal/report"
 )
 
 func newUnbanCommand(a *app) *cobra.Command {
@@ -59,6 +61,9 @@ func (a *app) unban(args []string) error {
 			return err
 		}
 		a.announceEnded(ended, 0, "by hand, with its tally")
+		if err := a.announceOpened(ended, args, p.Policy); err != nil {
+			return err
+		}
 		if slices.ContainsFunc(ended, func(b ban.Ban) bool { return b.Source() != "" }) {
 			a.log.notice("the next import of what was imported bans it again, unless it is ignored", nil)
 		}
@@ -71,4 +76,27 @@ func (a *app) unban(args []string) error {
 		}
 		return a.settle(p, k)
 	})
+}
+
+// announceOpened tells of bans that ended, although only a part of their prefix was
+// asked for.
+func (a *app) announceOpened(ended []ban.Ban, args []string, policy ban.Policy) error {
+	clients, err := parseClients(args, policy)
+	if err != nil {
+		return err
+	}
+	for _, b := range ended {
+		asked := func(p netip.Prefix) bool { return p.Overlaps(b.Prefix) && p.Bits() <= b.Prefix.Bits() }
+		i := slices.IndexFunc(clients, b.Prefix.Overlaps)
+		if i < 0 || slices.ContainsFunc(clients, asked) {
+			continue
+		}
+		alone := "" // of imported bans nothing stands that overlaps somebody ignored
+		if b.Source() == "" {
+			part := report.ClientName(clients[i])
+			alone = fmt.Sprintf("; to let in %s alone, leave that ban and say: smtpban ignore add %s", part, part)
+		}
+		a.log.notice(fmt.Sprintf("this %s all of %s%s", a.would("opens", "open"), b.Prefix, alone), nil)
+	}
+	return nil
 }
