@@ -78,6 +78,7 @@ install: build man $(completions)
 	install -D -m 0644 -t $(DESTDIR)$(catalogdir) units/smtpban.catalog
 	install -D -m 0644 units/smtpban.rt_protos $(DESTDIR)$(protosdir)/smtpban.conf
 	install -D -m 0644 -t $(DESTDIR)$(docdir)/networkd.conf.d units/10-smtpban.conf
+	install -D -m 0644 -t $(DESTDIR)$(docdir) README.md
 	for page in $(pages) $(aliases); do \
 		install -D -m 0644 -t $(DESTDIR)$(mandir)/man$${page##*.} $$page || exit; \
 	done
@@ -123,7 +124,7 @@ endif
 # Whoever publishes them sets MAINTAINER="NAME <ADDRESS>", too.
 packages: build/packages/$(PACKAGE_VERSION)
 
-build/packages/$(PACKAGE_VERSION): bin/smtpban $(pages) $(aliases) $(completions) Makefile internal/config/smtpban.toml \
+build/packages/$(PACKAGE_VERSION): bin/smtpban $(pages) $(aliases) $(completions) Makefile README.md internal/config/smtpban.toml \
 		$(wildcard packaging/* packaging/*/* units/* units/*/*)
 	PACKAGE_VERSION='$(PACKAGE_VERSION)' packaging/build
 

@@ -29,6 +29,9 @@ func TestPackages(t *testing.T) {
 		if !slices.Contains(got, "-rwxr-xr-x /usr/sbin/smtpban") {
 			t.Errorf("no program among %q", got)
 		}
+		if !slices.Contains(got, "-rw-r--r-- /usr/share/doc/smtpban/README.md") {
+			t.Errorf("no README.md among %q", got)
+		}
 	})
 	t.Run("the libraries that are loaded at run time are required", func(t *testing.T) {
 		depends := output(t, exec.Command("dpkg-deb", "--field", deb, "Depends"))
@@ -36,6 +39,10 @@ func TestPackages(t *testing.T) {
 		if !strings.Contains(depends, "libsystemd0") || !strings.Contains(requires, "systemd-libs\n") {
 			t.Errorf("the .deb depends on %sthe .rpm requires\n%s", depends, requires)
 		}
+	})
+	t.Run("the program that reads fail2ban's database is suggested", func(t *testing.T) {
+		same(t, "what the .deb suggests", "sqlite3\n", output(t, exec.Command("dpkg-deb", "--field", deb, "Suggests")))
+		same(t, "what the .rpm suggests", "sqlite\n", output(t, exec.Command("rpm", "--query", "--package", "--suggests", rpm)))
 	})
 	t.Run("the configuration is the admin's", func(t *testing.T) {
 		want := "/etc/iproute2/rt_protos.d/smtpban.conf\n/etc/smtpban/smtpban.toml\n"
