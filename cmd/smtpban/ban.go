@@ -55,7 +55,7 @@ func banArgs(_ *cobra.Command, args []string) error {
 
 func (a *app) ban(args []string, length, reason string, force bool) error {
 	span, err := lengthOf("a ban", length)
-	if err != nil {
+	if err := errors.Join(err, checkReason(reason)); err != nil {
 		return err
 	}
 	return a.withKernel(func(cfg config.Config, p pass.Pass, k *kernel) error {
@@ -88,6 +88,16 @@ func byHand(reason string) string {
 		return ": by hand"
 	}
 	return ": by hand, " + strconv.Quote(reason)
+}
+
+// maxReason is how long a reason may be, in bytes. It is kept and shown with each ban.
+const maxReason = 1000
+
+func checkReason(reason string) error {
+	if len(reason) > maxReason {
+		return usageError{fmt.Errorf("--reason: %d bytes are too long; it has room for %d", len(reason), maxReason)}
+	}
+	return nil
 }
 
 // lengthOf reads --for; 0 means that it was not given.

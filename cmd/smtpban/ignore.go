@@ -102,7 +102,7 @@ func (a *app) ignore(args []string, o ignoreOptions, wider bool) error {
 		return err
 	}
 	span, err := lengthOf("an ignore", o.length)
-	if err != nil {
+	if err := errors.Join(err, checkReason(o.reason)); err != nil {
 		return err
 	}
 	end := ban.Forever
@@ -128,12 +128,22 @@ func (a *app) ignore(args []string, o ignoreOptions, wider bool) error {
 		a.eachIgnore(ignores, a.would("ignored", "ignore"), idIgnored, func(i ban.Ban) string {
 			return fmt.Sprintf("%s %s%s", i.Prefix, until(i.Until), quoted(i.Reason))
 		})
+		a.warnOfWide(prefixes)
 		a.announceEnded(ended, 0, "it is ignored, and its tally is cleared")
 		if err := a.announceOpened(ended, args, p.Policy); err != nil {
 			return err
 		}
 		return errors.Join(k.heedActive(p), a.settle(p, k))
 	})
+}
+
+// warnOfWide tells of prefixes so short that a digit may be missing.
+func (a *app) warnOfWide(prefixes []netip.Prefix) {
+	for _, p := range prefixes {
+		if p.Addr().Is4() && p.Bits() < 8 || p.Addr().Is6() && p.Bits() < 16 {
+			a.log.warn("%s is very wide, and nobody in it is banned as long as it is ignored; smtpban ignore remove %s ends that", p, p)
+		}
+	}
 }
 
 func quoted(reason string) string {
