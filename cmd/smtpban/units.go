@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -22,17 +23,27 @@ type units map[string]map[string]string
 // errNoSystemd means that something else runs this system.
 var errNoSystemd = errors.New("this system is not run by systemd")
 
+// answering is how long systemd may take to answer.
+const answering = 5 * time.Second
+
 // askSystemd asks about our units and Postfix's.
 func askSystemd() (units, error) {
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		return nil, errNoSystemd
 	}
-	output, err := exec.Command("systemctl", "show", "--no-pager",
+	ctx, cancel := context.WithTimeout(context.Background(), answering)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "systemctl", "show", "--no-pager",
 		"--property=Id,LoadState,ActiveState,SubState,UnitFileState,ActiveEnterTimestampMonotonic,Result,ExecMainStatus,LogNamespace,ProtectSystem,ReadWritePaths",
 		"--property=ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic",
 		"--property=TimersMonotonic,TimersCalendar,NextElapseUSecMonotonic,NextElapseUSecRealtime",
 		"smtpban-block.timer", "smtpban-expire.timer", "smtpban-block.service", "smtpban-expire.service", "smtpban-restore.service",
-		"postfix.service", "postfix@-.service").Output()
+		"postfix.service", "postfix@-.service")
+	cmd.WaitDelay = time.Second // for whom it may have started
+	output, err := cmd.Output()
+	if ctx.Err() != nil {
+		return nil, errors.New("systemd does not answer")
+	}
 	if failed := (*exec.ExitError)(nil); errors.As(err, &failed) {
 		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(failed.Stderr)))
 	}
