@@ -6,7 +6,9 @@
 #   make packages           pack it as .deb and .rpm, in build/packages
 #   make demo               see it ban, without touching this machine
 #   sudo make test          run every test, a real system with Postfix among them
-#   make bench              run the benchmarks
+#   sudo make bench         measure it beside C, ip, journalctl and fail2ban: half an hour
+#   sudo make bench-quick   the same with a tenth of everything, in a minute
+#   make bench-go           run the benchmarks of single packages
 #   sudo make torture       run what must survive everything, at full length: hours
 #   sudo make torture-kill  run a row of that
 #   make torture-table      print what that found
@@ -38,7 +40,7 @@ pages := $(patsubst man/%.md,build/man/%,$(wildcard man/*.md))
 aliases := $(addprefix build/man/,$(addsuffix .8,$(filter-out smtpban-block.service,$(units))))
 completions := build/completion/bash build/completion/zsh build/completion/fish
 
-.PHONY: all build man install uninstall packages demo test bench torture torture-table fuzz fixtures clean
+.PHONY: all build man install uninstall packages demo test bench bench-quick bench-go torture torture-table fuzz fixtures clean
 .DELETE_ON_ERROR:
 
 # All that install needs: root's PATH often has no go.
@@ -146,7 +148,13 @@ test:
 	go test ./integration/torture -count=1
 	SMTPBAN_INTEGRATION=1 go test ./integration/ -count=1 -v -timeout 25m
 
-bench:
+# Goals, figures and their table: see integration/bench/README.md.
+bench bench-quick:
+	.ci/prerequisites
+	$(MAKE) build
+	go run ./integration/bench $(if $(filter bench-quick,$@),-quick) -seed $(or $(SEED),1)
+
+bench-go:
 	go test -run '^$$' -bench . -benchmem ./...
 
 # The rows of the table in integration/README.md, each the test TestTorture... of that name:
