@@ -123,16 +123,16 @@ func (s *simulate) judge(cfg config.Config, k *kernel, to *pass.Simulation) erro
 	progress := s.newProgress()
 	defer progress.end()
 	for e, err := range in.Entries() {
-		var gap *journal.Gap
-		switch {
-		case errors.As(err, &gap):
-			s.log.warn("%v", gap)
-		case err != nil:
-			return err
-		default:
+		if err == nil {
 			to.Add(e)
 			progress.at(e.Time)
+			continue
 		}
+		var gap *journal.Gap
+		if !errors.As(err, &gap) {
+			return err
+		}
+		s.log.warn("%v", gap)
 	}
 	return nil
 }

@@ -66,8 +66,7 @@ type Pass struct {
 func (p Pass) Read(in journal.Input) (Read, error) {
 	r := reading{Pass: p, in: in, batch: newBatch()}
 	for e, err := range in.Entries() {
-		var gap *journal.Gap
-		if errors.As(err, &gap) {
+		if gap, ok := asGap(err); ok {
 			r.gap(gap)
 			continue
 		}
@@ -86,6 +85,16 @@ func (p Pass) Read(in journal.Input) (Read, error) {
 	}
 	err := errors.Join(r.commit(), r.commitDamage())
 	return r.total, err
+}
+
+// asGap returns the gap of which an input tells. Mostly there is no error, and
+// nothing is allocated then.
+func asGap(err error) (gap *journal.Gap, ok bool) {
+	if err == nil {
+		return nil, false
+	}
+	ok = errors.As(err, &gap)
+	return gap, ok
 }
 
 // reading is a Read on its way.

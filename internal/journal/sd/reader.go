@@ -35,6 +35,7 @@ const maxBad = 100
 // clock orders it, and a cursor finds its place.
 type Reader struct {
 	j      *sdjournal.Journal
+	fields fields // of j's entries
 	opts   Options
 	faults *faults
 	boots  []journal.Boot // the first to be read first
@@ -162,6 +163,7 @@ func (r *Reader) openJournal() (err error) {
 	if err != nil {
 		return fmt.Errorf("opening the journal: %w", err)
 	}
+	r.fields.of(r.j)
 	return r.look()
 }
 
@@ -235,7 +237,7 @@ func (r *Reader) readOn(yield func(journal.Entry, error) bool) (more bool, err e
 			return false, nil
 		}
 	}
-	for ; on; on, err = r.next() {
+	for ; on; on, err = r.step() {
 		e, kind, err := r.entry()
 		if err != nil {
 			r.counted = true
@@ -295,6 +297,15 @@ func (r *Reader) next() (on bool, err error) {
 	return n == 1, r.stuck(err)
 }
 
+// step goes to the next entry, which is about to be read.
+func (r *Reader) step() (on bool, err error) {
+	if r.fields.handle == nil {
+		return r.next()
+	}
+	on, err = r.fields.next()
+	return on, r.stuck(err)
+}
+
 // stuck passes over the place where moving on failed.
 func (r *Reader) stuck(cause error) error {
 	if cause == nil {
@@ -333,6 +344,12 @@ const (
 // one. The tag is asked for first, since most entries end there, and each field
 // costs a walk over all of them.
 func (r *Reader) entry() (journal.Entry, kind, error) {
+	if e, ok := r.fields.take(r.boot); ok {
+		if e.Message == "" {
+			return journal.Entry{}, others, nil
+		}
+		return e, clientFacing, nil
+	}
 	tag, err := r.field("SYSLOG_IDENTIFIER")
 	if tag == "" && err == nil {
 		// Of a damaged entry libsystemd finds the fields that are whole, and
