@@ -12,6 +12,7 @@ import (
 
 	"smtpban/internal/ban"
 	"smtpban/internal/config"
+	"smtpban/internal/journal/sd"
 	"smtpban/internal/pass"
 	"smtpban/internal/report"
 )
@@ -150,14 +151,14 @@ func (a *app) read(cfg config.Config, p pass.Pass, k *kernel) (pass.Read, error)
 	if err != nil {
 		return pass.Read{}, err
 	}
-	in, err := a.openInput(cfg, uid, from, false)
+	in, err := a.openInput(cfg, uid, from, sd.Options{Finished: k.read})
 	if err != nil {
 		return pass.Read{}, err
 	}
 	defer in.Close()
 	read, err := p.Read(in)
 	if err == nil {
-		err = k.learn(in, uid)
+		err = errors.Join(k.learn(in, uid), k.rememberRead(p.Store, in))
 	}
 	a.explainPosition(from, read)
 	if len(from) > 0 { // the first run finds everybody at once

@@ -117,7 +117,7 @@ func (a *app) anchor(cfg config.Config, p pass.Pass, k *kernel) error {
 	if err != nil {
 		return err
 	}
-	in, err := a.openInput(cfg, uid, from, true)
+	in, err := a.openInput(cfg, uid, from, sd.Options{Anchor: true})
 	if err != nil {
 		return err
 	}

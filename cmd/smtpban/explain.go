@@ -154,7 +154,7 @@ func (a *app) messages(cfg config.Config, k *kernel, places []journal.Place) (ma
 		}
 		return sd.Lookup(options, places)
 	}
-	in, err := a.openInput(cfg, uid, nil, false)
+	in, err := a.openInput(cfg, uid, nil, sd.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func (a *app) fill(s *store.Store, name string, replace bool) error {
 	var found store.Imported
 	aside, err := s.Fill(replace, func(add func(store.Record) error) (err error) {
 		found, err = store.ReadExport(in, name, func(r store.Record) error {
-			if isSetting(r, settingPostfix) || isSetting(r, settingMachine) { // this machine is asked itself
+			if isSetting(r, settingPostfix) || isSetting(r, settingMachine) || isSetting(r, settingJournal) { // this machine is asked itself
 				return nil
 			}
 			if err := readable(r); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"smtpban/internal/guard"
 	"smtpban/internal/journal"
 	"smtpban/internal/journal/sd"
+	"smtpban/internal/store"
 )
 
 // inputFlags say what to read instead of the local journal.
@@ -78,8 +80,9 @@ func (a *app) trusted(cfg config.Config, postfix guard.Postfix) (int, error) {
 	return trustedUID(a.input.postfixUser, cfg.Journal.PostfixUser, postfix.MailOwner)
 }
 
-// openInput opens what is to be read, after the given positions.
-func (a *app) openInput(cfg config.Config, uid int, from journal.Positions, anchor bool) (journal.Input, error) {
+// openInput opens what is to be read, after the given positions. The other options
+// are for the systemd journal.
+func (a *app) openInput(cfg config.Config, uid int, from journal.Positions, o sd.Options) (journal.Input, error) {
 	if a.input.maillog != "" {
 		file, err := a.openFile(a.input.maillog)
 		if err != nil {
@@ -98,7 +101,7 @@ func (a *app) openInput(cfg config.Config, uid int, from journal.Positions, anch
 	if err != nil {
 		return nil, err
 	}
-	options.From, options.Anchor = from, anchor
+	options.From, options.Anchor, options.Finished = from, o.Anchor, o.Finished
 	return sd.Open(options)
 }
 
@@ -179,4 +182,18 @@ func onlyForeign(reader *sd.Reader, uid int) error {
 		found = append(found, fmt.Sprintf("%d of uid %d", counts[uid], uid))
 	}
 	return configError{fmt.Errorf("the journal has no entry of Postfix's own user, only forged or foreign ones (%s); if one of these is Postfix, name it with --postfix-user or as postfix_user in [journal]", strings.Join(found, ", "))}
+}
+
+// rememberRead keeps which files of the journal were read to their end. What was
+// known of them still holds where nothing can be said now.
+func (k *kernel) rememberRead(s *store.Store, in journal.Input) error {
+	reader, ok := in.(*sd.Reader)
+	if !ok {
+		return nil
+	}
+	read := reader.Finished()
+	if read == nil || bytes.Equal(read, k.read) {
+		return nil
+	}
+	return s.Update(func(tx *store.Tx) error { return tx.PutSetting(settingJournal, read) })
 }

@@ -31,6 +31,7 @@ type kernel struct {
 	never   ban.NeverBan
 	needed  ban.NeverBan // by the machine itself
 	peers   []netip.Addr // of SSH sessions; no later run is to know them
+	read    []byte       // files of the journal that an earlier run has finished, see sd.Options
 	machine              // as it is now
 	last    machine
 }
@@ -59,6 +60,7 @@ type machine struct {
 const (
 	settingMachine = "machine"
 	settingPostfix = "postfix" // postconf's last answer
+	settingJournal = "journal" // which of its files were read to their end
 )
 
 func (a *app) openKernel(cfg config.Config, s *store.Store) (*kernel, error) {
@@ -115,6 +117,9 @@ func (k *kernel) guard(cfg config.Config, s *store.Store, log *logger) error {
 	return s.View(func(tx *store.Tx) error {
 		ignores, err := tx.Ignores()
 		k.heed(ignores)
+		if err == nil {
+			k.read, err = tx.Setting(settingJournal)
+		}
 		return err
 	})
 }

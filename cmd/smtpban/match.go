@@ -17,6 +17,7 @@ import (
 	"smtpban/internal/config"
 	"smtpban/internal/guard"
 	"smtpban/internal/journal"
+	"smtpban/internal/journal/sd"
 	"smtpban/internal/pass"
 	"smtpban/internal/postfix"
 	"smtpban/internal/report"
@@ -122,7 +123,7 @@ func (m *match) eachLine(cfg config.Config, lines []string, do func(e journal.En
 	if err != nil {
 		return err
 	}
-	in, err := m.openInput(cfg, uid, nil, false)
+	in, err := m.openInput(cfg, uid, nil, sd.Options{})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"smtpban/internal/ban"
 	"smtpban/internal/config"
 	"smtpban/internal/journal"
+	"smtpban/internal/journal/sd"
 	"smtpban/internal/pass"
 	"smtpban/internal/store"
 )
@@ -115,7 +116,7 @@ func (s *simulate) judge(cfg config.Config, k *kernel, to *pass.Simulation) erro
 	if err != nil {
 		return err
 	}
-	in, err := s.openInput(cfg, uid, nil, false)
+	in, err := s.openInput(cfg, uid, nil, sd.Options{})
 	if err != nil {
 		return err
 	}

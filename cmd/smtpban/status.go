@@ -12,6 +12,7 @@ import (
 
 	"smtpban/internal/config"
 	"smtpban/internal/journal"
+	"smtpban/internal/journal/sd"
 	"smtpban/internal/pass"
 	"smtpban/internal/report"
 	"smtpban/internal/store"
@@ -222,7 +223,7 @@ func (a *app) waiting(cfg config.Config, p pass.Pass, k *kernel) (w waiting, err
 	if err != nil {
 		return w, err
 	}
-	in, err := a.openInput(cfg, uid, from, false)
+	in, err := a.openInput(cfg, uid, from, sd.Options{})
 	if err != nil {
 		return w, err
 	}

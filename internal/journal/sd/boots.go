@@ -42,7 +42,7 @@ func (r *Reader) listBoots() ([]journal.Boot, error) {
 		}
 	}
 	slices.SortFunc(boots, func(a, b journal.Boot) int {
-		return cmp.Or(heads[a].Compare(heads[b]), bytes.Compare(a[:], b[:]))
+		return cmp.Or(heads[a].Compare(heads[b]), compareBoots(a, b))
 	})
 	return boots, nil
 }
@@ -78,6 +78,9 @@ func (r *Reader) bootIDs() ([]journal.Boot, error) {
 	if boots, err := bootIDs(r.j); err == nil && len(boots) > 0 && len(r.opts.From) > 0 {
 		return boots, nil
 	}
+	if r.passed != nil {
+		return nil, errHidden
+	}
 	files, err := r.opts.find()
 	if err != nil {
 		return nil, err
@@ -95,9 +98,11 @@ func (r *Reader) bootIDs() ([]journal.Boot, error) {
 		boots = append(boots, found...)
 		j.Close()
 	}
-	slices.SortFunc(boots, func(a, b journal.Boot) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(boots, compareBoots)
 	return slices.Compact(boots), nil
 }
+
+func compareBoots(a, b journal.Boot) int { return bytes.Compare(a[:], b[:]) }
 
 // bootIDs returns those that can be read, and an error unless these are all.
 func bootIDs(j *sdjournal.Journal) (boots []journal.Boot, err error) {
@@ -123,6 +128,9 @@ func (r *Reader) damaged(file string) {
 	r.told[name] = true
 	r.gaps = append(r.gaps, &journal.Gap{Reason: name + " is damaged: not all of it can be read (see journalctl --verify)"})
 }
+
+// isKnown reports whether something of the boot was read before.
+func (r *Reader) isKnown(boot journal.Boot) bool { return r.opts.From[boot] != (journal.Position{}) }
 
 // checkLost notes a gap if boots had been read before and none of them is left.
 // What is known of no boot, a maillog's position, and boots of which nothing

@@ -3,10 +3,8 @@
 package sd
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -105,21 +103,10 @@ func (r *Reader) unopened() (names []string) {
 
 func (r *Reader) byName(a, b fileID) int { return strings.Compare(r.files[a], r.files[b]) }
 
-// hasEntries reports whether the file says so, if it still has that name and was
-// not renamed or vacuumed. See https://systemd.io/JOURNAL_FILE_FORMAT/.
+// hasEntries reports whether the file says so.
 func hasEntries(name string, id fileID) bool {
-	f, err := os.Open(name)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	const entries, end = 152, 160 // where the header has their number
-	var header [end]byte
-	if _, err := io.ReadFull(f, header[:]); err != nil {
-		return false
-	}
-	now, err := identify(int(f.Fd()))
-	return err == nil && now == id && binary.LittleEndian.Uint64(header[entries:]) > 0
+	h, ok := readHeader(name, id)
+	return ok && h.entries > 0
 }
 
 // dropped returns the files that libsystemd has let go of. Where it finds damage
@@ -143,7 +130,9 @@ func (r *Reader) restore() error {
 	return r.reconnect()
 }
 
+// reconnect opens the journal anew, with all of its files.
 func (r *Reader) reconnect() error {
+	r.passed = nil
 	for _, name := range r.dropped() {
 		r.damaged(name)
 	}

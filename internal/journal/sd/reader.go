@@ -9,6 +9,7 @@ import (
 	"iter"
 	"maps"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,10 +43,11 @@ type Reader struct {
 	gaps   []*journal.Gap // known, not yielded yet
 	lost   bool           // no boot that was read before is left
 
-	files map[fileID]string // that the journal consists of
-	open  map[int]fileID    // those that j has open, by its descriptors
-	shut  map[fileID]bool   // those that it has not
-	told  map[string]bool   // names of the damaged ones
+	passed map[string]bool   // names of files that are not opened, see Finished; nil if all are
+	files  map[fileID]string // that the journal consists of, but for those
+	open   map[int]fileID    // those that j has open, by its descriptors
+	shut   map[fileID]bool   // those that it has not
+	told   map[string]bool   // names of the damaged ones
 
 	boot    journal.Boot      // the one being read
 	gap     *journal.Gap      // between what was read of it before and what there is now, yielded
@@ -56,6 +58,9 @@ type Reader struct {
 	bad     int               // unreadable places so far
 	ends    journal.Positions // newest entry of a boot, taken before it was read
 	done    journal.Positions // how far each boot was read
+
+	complete bool // all was read to its end
+	waits    bool // something was held back at the end of a boot
 }
 
 // Open opens the journal. It fails with ErrNoJournal where there is none, and
@@ -74,7 +79,12 @@ func Open(opts Options) (*Reader, error) {
 
 // open returns a reader that knows nothing yet of what there is to be read.
 func open(opts Options) (*Reader, error) {
-	files, err := opts.checkReadable()
+	names, err := opts.find()
+	if err != nil {
+		return nil, err
+	}
+	passed := opts.passOver(names)
+	files, err := opts.checkReadable(names, passed)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +94,7 @@ func open(opts Options) (*Reader, error) {
 		runtime.UnlockOSThread()
 		return nil, err
 	}
-	r := &Reader{opts: opts, faults: faults, files: files, told: map[string]bool{}, ends: journal.Positions{}, done: journal.Positions{}}
+	r := &Reader{opts: opts, faults: faults, passed: passed, files: files, told: map[string]bool{}, ends: journal.Positions{}, done: journal.Positions{}}
 	if err := r.connect(); err != nil {
 		r.Close()
 		return nil, err
@@ -100,6 +110,9 @@ func (r *Reader) survey() (err error) {
 			return err
 		}
 		r.boots, err = r.listBoots()
+	}
+	if r.passed != nil && (errors.Is(err, errHidden) || err == nil && !slices.ContainsFunc(r.boots, r.isKnown)) {
+		return r.openEverything()
 	}
 	if err != nil {
 		return fmt.Errorf("listing the boots in the journal: %w", err)
@@ -125,7 +138,11 @@ func (r *Reader) connect() error {
 		if err := r.openJournal(); err != nil {
 			return err
 		}
-		files, err := r.opts.checkReadable()
+		names, err := r.opts.find()
+		if err != nil {
+			return err
+		}
+		files, err := r.opts.checkReadable(names, r.passed)
 		if err != nil {
 			return err
 		}
@@ -149,6 +166,12 @@ const maxOpenings = 20
 
 func (r *Reader) openJournal() (err error) {
 	switch {
+	case r.passed != nil:
+		r.j, err = sdjournal.NewJournalFromFiles(slices.Sorted(maps.Values(r.files))...)
+		if err != nil {
+			r.passed = nil
+			return r.openJournal()
+		}
 	case len(r.opts.Files) > 0:
 		r.j, err = r.openFiles()
 	case r.opts.Directory != "":
@@ -190,8 +213,15 @@ func (r *Reader) Entries() iter.Seq2[journal.Entry, error] {
 		if !r.tellDamage(yield) {
 			return
 		}
-		for _, boot := range r.boots {
+		for i := 0; i < len(r.boots); i++ {
+			boot := r.boots[i]
 			more, err := r.readBoot(boot, yield)
+			if errors.Is(err, errHidden) {
+				if err = r.openEverything(); err == nil {
+					i = -1 // what was read of other boots is not read again
+					continue
+				}
+			}
 			if (more || err != nil) && !r.tellDamage(yield) {
 				return
 			}
@@ -204,7 +234,7 @@ func (r *Reader) Entries() iter.Seq2[journal.Entry, error] {
 			}
 		}
 		r.checkUnopened()
-		r.tellDamage(yield)
+		r.complete = r.tellDamage(yield)
 	}
 }
 
@@ -276,6 +306,7 @@ func (r *Reader) readOn(yield func(journal.Entry, error) bool) (more bool, err e
 	if r.hole != nil && !r.yieldHole(time.Time{}, yield) {
 		return false, nil
 	}
+	r.waits = r.waits || len(r.held) > 0
 	r.finish()
 	return true, nil
 }

@@ -32,6 +32,9 @@ func (*Reader) Entries() iter.Seq2[journal.Entry, error] {
 // Positions is never called.
 func (*Reader) Positions() (journal.Positions, error) { return nil, errNoCgo }
 
+// Finished is never called.
+func (*Reader) Finished() []byte { return nil }
+
 // Writers is never called.
 func (*Reader) Writers() (map[int]int, error) { return nil, errNoCgo }
 

@@ -41,6 +41,9 @@ func (r *Reader) resume() (gap *journal.Gap, on bool, err error) {
 		return nil, false, err
 	}
 	_, err = r.seek(pos.Cursor)
+	if r.passed != nil && (errors.Is(err, syscall.EINVAL) || errors.Is(err, sdjournal.ErrNoTestCursor)) {
+		return nil, false, errHidden
+	}
 	if errors.Is(err, syscall.EINVAL) && pos.Cursor != "" {
 		return r.resumeByClocks(pos, "the stored position is not a cursor")
 	}

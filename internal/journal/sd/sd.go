@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -29,6 +30,11 @@ type Options struct {
 	Files     []string          // as journalctl --file, patterns resolved; if there are any, Directory is not looked at
 	UID       int               // only entries written under this uid count: Postfix's mail_owner
 	From      journal.Positions // a boot that is not in it is read from its head
+
+	// Finished is what Reader.Finished returned after an earlier run, nil if
+	// nothing. Files that it names are not opened where nothing can be new in
+	// them. With Anchor, and of single files, all are opened.
+	Finished []byte
 
 	// Anchor makes Positions move to the newest entry of each boot that was
 	// read to its end, whoever wrote it, if anything trusted was ever read in
@@ -51,20 +57,20 @@ const (
 	volatileRoot   = "/run/log/journal"
 )
 
-// checkReadable fails with ErrNoJournal if there is no journal file, and with
+// checkReadable fails with ErrNoJournal if find has found no journal file, and with
 // ErrPermission if any of them cannot be opened: libsystemd would pass over it
 // without a word, and a journal of which only user-1000.journal can be read
-// looks like one in which Postfix said nothing. It returns the files there are.
-func (o Options) checkReadable() (map[fileID]string, error) {
-	names, err := o.find()
-	if err != nil {
-		return nil, err
-	}
+// looks like one in which Postfix said nothing. It returns the files there are, but
+// for those that are to be passed over.
+func (o Options) checkReadable(names []string, skip map[string]bool) (map[fileID]string, error) {
 	if len(names) == 0 {
 		return nil, fmt.Errorf("%w in %s (is it the right place? journald may keep none: see Storage= in journald.conf(5))", ErrNoJournal, o.place())
 	}
 	files := map[fileID]string{}
 	for _, name := range names {
+		if skip[name] {
+			continue
+		}
 		f, err := os.Open(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && len(o.Files) == 0:
@@ -156,28 +162,45 @@ func (o Options) find() ([]string, error) {
 // findBelow lists the journal files in dir and, where asked to, in the
 // directories in it, one for each machine.
 func findBelow(dir string, machines bool) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+	dir = filepath.Clean(dir)
+	entries, err := listDirectory(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, name := range entries {
+		path := dir + "/" + name
+		switch {
+		case machines && isMachine(name):
+			below, err := findBelow(path, false)
+			if err != nil && !errors.Is(err, ErrNoJournal) && !errors.Is(err, syscall.ENOTDIR) {
+				return nil, err
+			}
+			files = append(files, below...)
+		case strings.HasSuffix(name, ".journal") || strings.HasSuffix(name, ".journal~"):
+			files = append(files, path)
+		}
+	}
+	return files, nil
+}
+
+// listDirectory returns the names in a directory, in order. There may be a thousand
+// at every run, of which no more need be known.
+func listDirectory(dir string) ([]string, error) {
+	d, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: no directory %s", ErrNoJournal, dir)
 	}
 	if err != nil {
 		return nil, denied(dir, err)
 	}
-	var files []string
-	for _, e := range entries {
-		name := filepath.Join(dir, e.Name())
-		switch {
-		case e.IsDir() && machines && isMachine(e.Name()):
-			below, err := findBelow(name, false)
-			if err != nil && !errors.Is(err, ErrNoJournal) {
-				return nil, err
-			}
-			files = append(files, below...)
-		case strings.HasSuffix(name, ".journal") || strings.HasSuffix(name, ".journal~"):
-			files = append(files, name)
-		}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, denied(dir, err)
 	}
-	return files, nil
+	slices.Sort(names)
+	return names, nil
 }
 
 // isMachine reports whether a directory is named like a machine id, which has

@@ -77,6 +77,10 @@ type store struct {
 	t         *testing.T
 	opts      sd.Options
 	positions journal.Positions
+
+	finishes bool   // it remembers which files are finished
+	finished []byte // which
+	opened   int    // files at the end of the latest run
 }
 
 func newStore(t *testing.T, dir string) *store {
@@ -129,6 +133,21 @@ func (s *store) expectQuiet(damage ...journal.Gap) {
 	}
 }
 
+// openFiles counts the files in a directory that this process has open.
+func openFiles(t *testing.T, dir string) (n int) {
+	t.Helper()
+	fds, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if name, err := os.Readlink(fd); err == nil && filepath.Dir(name) == dir {
+			n++
+		}
+	}
+	return n
+}
+
 func file(dir, name string) string { return filepath.Join(dir, name+".journal") }
 
 func remove(t *testing.T, dir, name string) {
@@ -142,7 +161,7 @@ func remove(t *testing.T, dir, name string) {
 func (s *store) runUntil(n int) (got result) {
 	s.t.Helper()
 	opts := s.opts
-	opts.From = s.positions
+	opts.From, opts.Finished = s.positions, s.finished
 	r, err := sd.Open(opts)
 	if err != nil {
 		s.t.Fatal(err)
@@ -167,5 +186,9 @@ func (s *store) runUntil(n int) (got result) {
 		s.t.Fatal(err)
 	}
 	s.keep(got.moved)
+	s.opened = openFiles(s.t, s.opts.Directory)
+	if s.finishes {
+		s.finished = r.Finished()
+	}
 	return got
 }
