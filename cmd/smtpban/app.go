@@ -40,8 +40,9 @@ type app struct {
 	noRoutes   bool
 	input      inputFlags
 
-	held bool // this run has held back bans
-	now  time.Time
+	trust bool // the state is not looked at as a whole if nobody has changed it
+	held  bool // this run has held back bans
+	now   time.Time
 }
 
 func (a *app) addGlobalFlags(cmd *cobra.Command) {
@@ -141,6 +142,9 @@ func (a *app) begin(cfg config.Config) (p pass.Pass, end func(), err error) {
 	}
 	if err != nil {
 		return pass.Pass{}, nil, err
+	}
+	if a.trust {
+		s.Trust()
 	}
 	// What an admin does to this machine's bans by hand belongs into the log
 	// of it that the units keep.

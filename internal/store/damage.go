@@ -24,7 +24,7 @@ func (damage) Is(target error) bool { return target == ErrDamaged }
 func (d damage) Unwrap() error      { return d.error }
 
 // with opens the file and runs fn on it. The first time it makes sure that the
-// file is sound, before bbolt trusts it.
+// file is sound, before bbolt trusts it, unless it looks just as it was left.
 //
 // This is the one place where the mapped file is touched. A disk that fails, or
 // somebody who cuts the file off, makes bbolt panic or the kernel send SIGBUS;
@@ -32,6 +32,10 @@ func (d damage) Unwrap() error      { return d.error }
 // ever, so that only the file can be closed.
 func (s *Store) with(readOnly bool, fn func(*bolt.DB) error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	if !s.sound {
+		s.notice()
+		s.sound = s.looksSound()
+	}
 	if !s.sound {
 		if err := s.checkPages(); err != nil {
 			return fmt.Errorf("opening state %s: %w", s.path, hint(err))

@@ -15,7 +15,7 @@ func (s *Store) Snapshot(now time.Time, age time.Duration) error {
 	if s.Missing() {
 		return nil
 	}
-	s.sound = false
+	s.sound, s.trusting = false, false
 	if err := s.readAll(); err != nil {
 		return err
 	}

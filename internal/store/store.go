@@ -36,6 +36,9 @@ type Store struct {
 	sound   bool // it was looked at, and nothing is wrong with it
 	salvage bool // the last commit but one will do
 
+	trusting bool       // see Trust
+	seen     appearance // of the file when it was last looked at or changed
+
 	link func(from, to string) error // gives a file a second name
 }
 
@@ -45,7 +48,7 @@ func New(path string) *Store { return &Store{path: path, link: os.Link} }
 // Lock keeps other writers out until unlock is called. It waits as long as
 // patience says and then fails with ErrLocked.
 func (s *Store) Lock(patience time.Duration) (unlock func(), err error) {
-	path := s.path + ".lock"
+	path := s.lockPath()
 	var f *os.File
 	err = patiently(patience, func() (err error) {
 		f, err = tryLock(path)
@@ -54,8 +57,13 @@ func (s *Store) Lock(patience time.Duration) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
-	return func() { f.Close() }, nil
+	return func() {
+		s.note(f)
+		f.Close()
+	}, nil
 }
+
+func (s *Store) lockPath() string { return s.path + ".lock" }
 
 // patiently tries until the answer is another one than ErrLocked, or patience
 // is at its end.
@@ -74,7 +82,7 @@ func patiently(patience time.Duration, try func() error) error {
 func tryLock(path string) (*os.File, error) {
 	f, err := createOwned(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		f, err = os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0) // locked also where nothing may be written
+		f, err = openLock(path)
 	}
 	if err != nil {
 		return nil, hint(err)
@@ -90,6 +98,15 @@ func tryLock(path string) (*os.File, error) {
 		return nil, ErrLocked
 	}
 	return f, nil
+}
+
+// openLock opens the file also where nothing may be written.
+func openLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission) {
+		return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	}
+	return f, err
 }
 
 // flock fails with ErrLocked where it would have to wait.
@@ -127,6 +144,7 @@ func (s *Store) Update(fn func(*Tx) error) error {
 		if err != nil && !errors.Is(err, errUnchanged) {
 			return fmt.Errorf("writing state %s: %w", s.path, err)
 		}
+		s.notice()
 		// gofail: var afterCommit string
 		// return errors.New(afterCommit)
 		return nil
