@@ -3,6 +3,7 @@ package route
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
@@ -50,10 +51,6 @@ func parseRoute(data []byte) (route, error) {
 		return route{}, fmt.Errorf("route of %d bytes is too short", len(data))
 	}
 	header := nl.DeserializeRtMsg(data)
-	attrs, err := nl.ParseRouteAttr(data[unix.SizeofRtMsg:])
-	if err != nil {
-		return route{}, fmt.Errorf("reading a route's attributes: %w", err)
-	}
 	r := route{
 		kind:     header.Type,
 		protocol: header.Protocol,
@@ -64,20 +61,61 @@ func parseRoute(data []byte) (route, error) {
 	if header.Family == unix.AF_INET6 {
 		destination = netip.IPv6Unspecified()
 	}
-	for _, a := range attrs {
-		switch a.Attr.Type {
+	hops := false
+	for kind, value := range attributes(data[unix.SizeofRtMsg:]) {
+		switch kind {
+		case malformed:
+			return route{}, fmt.Errorf("reading a route's attributes: %d bytes are none", len(value))
 		case unix.RTA_DST:
-			destination, _ = netip.AddrFromSlice(a.Value)
+			destination, _ = netip.AddrFromSlice(value)
 		case unix.RTA_TABLE: // the header has room for 8 bits only
-			r.table = binary.NativeEndian.Uint32(a.Value)
+			r.table = number(value)
 		case unix.RTA_PRIORITY:
-			r.metric = binary.NativeEndian.Uint32(a.Value)
+			r.metric = number(value)
+		case unix.RTA_GATEWAY, unix.RTA_VIA, unix.RTA_MULTIPATH:
+			hops = true
 		}
 	}
 	r.prefix = netip.PrefixFrom(destination, int(header.Dst_len))
 	if !r.prefix.IsValid() {
 		return route{}, fmt.Errorf("route to an invalid prefix of %d bits", header.Dst_len)
 	}
+	if !hops {
+		return r, nil
+	}
+	attrs, err := nl.ParseRouteAttr(data[unix.SizeofRtMsg:])
+	if err != nil {
+		return route{}, fmt.Errorf("reading a route's attributes: %w", err)
+	}
 	r.gateways, err = gateways(attrs)
 	return r, err
+}
+
+// malformed is the kind of what is no attribute.
+const malformed = 0xffff
+
+// attributes yields the kinds and values of attributes, in their place: there may
+// be a million routes, and no list of theirs is needed.
+func attributes(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(b) >= unix.SizeofRtAttr {
+			size, kind := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
+			if size < unix.SizeofRtAttr || size > len(b) {
+				yield(malformed, b)
+				return
+			}
+			if !yield(kind, b[unix.SizeofRtAttr:size]) {
+				return
+			}
+			b = b[min(len(b), (size+unix.RTA_ALIGNTO-1)&^(unix.RTA_ALIGNTO-1)):]
+		}
+	}
+}
+
+// number reads a number of 32 bits, 0 if it is none.
+func number(value []byte) uint32 {
+	if len(value) < 4 {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(value)
 }

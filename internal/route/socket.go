@@ -27,7 +27,6 @@ type request struct {
 
 // socket is one conversation with a netlink family.
 type socket struct {
-	family int // NETLINK_…
 	handle *nl.SocketHandle
 	kernel unix.SockaddrNetlink
 	buffer []byte
@@ -48,10 +47,9 @@ func openSocket(family int) (*socket, error) {
 		}
 	}
 	return &socket{
-		family: family,
 		handle: &nl.SocketHandle{Socket: conn},
 		kernel: unix.SockaddrNetlink{Family: unix.AF_NETLINK},
-		buffer: make([]byte, 8192),
+		buffer: make([]byte, 32<<10), // as much as the kernel puts into a packet of a dump
 	}, nil
 }
 
@@ -91,21 +89,25 @@ func (s *socket) sendBatch(requests []request) ([]error, error) {
 	s.handle.Seq += uint32(len(requests))
 	var packet []byte
 	for i, r := range requests {
-		flags := unix.NLM_F_REQUEST | r.flags
 		if i == len(requests)-1 {
-			flags |= unix.NLM_F_ACK
+			r.flags |= unix.NLM_F_ACK
 		}
-		packet = binary.NativeEndian.AppendUint32(packet, uint32(unix.SizeofNlMsghdr+len(r.body)))
-		packet = binary.NativeEndian.AppendUint16(packet, r.kind)
-		packet = binary.NativeEndian.AppendUint16(packet, flags)
-		packet = binary.NativeEndian.AppendUint32(packet, first+uint32(i))
-		packet = binary.NativeEndian.AppendUint32(packet, 0) // from: the kernel knows
-		packet = append(packet, r.body...)
+		packet = appendMessage(packet, r, first+uint32(i))
 	}
 	if err := unix.Sendto(s.handle.Socket.GetFd(), packet, 0, &s.kernel); err != nil {
 		return nil, fmt.Errorf("sending to the kernel: %w", err)
 	}
 	return s.receiveBatch(first, len(requests))
+}
+
+// appendMessage appends a request with its place in the conversation.
+func appendMessage(b []byte, r request, sequence uint32) []byte {
+	b = binary.NativeEndian.AppendUint32(b, uint32(unix.SizeofNlMsghdr+len(r.body)))
+	b = binary.NativeEndian.AppendUint16(b, r.kind)
+	b = binary.NativeEndian.AppendUint16(b, unix.NLM_F_REQUEST|r.flags)
+	b = binary.NativeEndian.AppendUint32(b, sequence)
+	b = binary.NativeEndian.AppendUint32(b, 0) // from: the kernel knows
+	return append(b, r.body...)
 }
 
 // receiveBatch reads the answers to n requests, the first of which bore the
@@ -160,27 +162,92 @@ func dump[T any](s *socket, r request, family uint8, parse func([]byte) (T, bool
 	return uninterrupted(func() ([]T, error) {
 		var all []T
 		var bad error
-		req := &nl.NetlinkRequest{
-			NlMsghdr: unix.NlMsghdr{Type: r.kind, Flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP},
-			RawData:  r.body,
-			Sockets:  map[int]*nl.SocketHandle{s.family: s.handle},
-		}
-		err := req.ExecuteIter(s.family, 0, func(data []byte) bool {
-			if len(data) == 0 || data[0] != family { // every header begins with it
-				return true
+		err := s.dump(r, func(data []byte) {
+			if bad != nil || len(data) == 0 || data[0] != family { // every header begins with it
+				return
 			}
 			item, keep, err := parse(data)
 			if keep {
 				all = append(all, item)
 			}
 			bad = err
-			return err == nil
 		})
 		if family == unix.AF_INET6 && noIPv6(err) {
 			return nil, nil
 		}
 		return all, errors.Join(err, bad)
 	})
+}
+
+// dump asks for all of one kind and calls do with each message, which is valid
+// until do returns. The error is nl.ErrDumpInterrupted if the kernel's tables
+// changed meanwhile.
+func (s *socket) dump(r request, do func(data []byte)) error {
+	s.handle.Seq++
+	r.flags |= unix.NLM_F_DUMP
+	if err := unix.Sendto(s.handle.Socket.GetFd(), appendMessage(nil, r, s.handle.Seq), 0, &s.kernel); err != nil {
+		return fmt.Errorf("sending to the kernel: %w", err)
+	}
+	interrupted := false
+	for {
+		size, err := s.receive()
+		if err != nil {
+			return err
+		}
+		for messages := s.buffer[:size]; len(messages) >= unix.SizeofNlMsghdr; {
+			header, data, rest, err := cutMessage(messages)
+			if err != nil {
+				return err
+			}
+			messages = rest
+			if header.Seq != s.handle.Seq {
+				continue // the answer to an older question
+			}
+			interrupted = interrupted || header.Flags&unix.NLM_F_DUMP_INTR != 0
+			switch header.Type {
+			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
+				if errno := -int32(number(data)); errno != 0 {
+					return syscall.Errno(errno)
+				}
+				if interrupted {
+					return nl.ErrDumpInterrupted
+				}
+				return nil
+			}
+			do(data)
+		}
+	}
+}
+
+// cutMessage takes the first of several messages apart.
+func cutMessage(b []byte) (header unix.NlMsghdr, data, rest []byte, err error) {
+	native := binary.NativeEndian
+	header = unix.NlMsghdr{Len: native.Uint32(b), Type: native.Uint16(b[4:]), Flags: native.Uint16(b[6:]), Seq: native.Uint32(b[8:]), Pid: native.Uint32(b[12:])}
+	size := int(header.Len)
+	if size < unix.SizeofNlMsghdr || size > len(b) {
+		return header, nil, nil, fmt.Errorf("message of %d bytes among %d", size, len(b))
+	}
+	end := min(len(b), (size+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1))
+	return header, b[unix.SizeofNlMsghdr:size], b[end:], nil
+}
+
+// receive waits for a packet of the kernel's and reads it into the buffer.
+func (s *socket) receive() (size int, err error) {
+	fd := s.handle.Socket.GetFd()
+	for {
+		size, from, err := unix.Recvfrom(fd, s.buffer, 0)
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+		case err == nil:
+			if sender, ok := from.(*unix.SockaddrNetlink); ok && sender.Pid == nl.PidKernel {
+				return size, nil
+			}
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return 0, fmt.Errorf("receiving from the kernel: %w", err)
+		}
+	}
 }
 
 // uninterrupted runs a dump until the kernel's tables did not change under it:
