@@ -135,10 +135,20 @@ func (c *Simulated) failed(p ban.Policy, e ban.Event) {
 	switch verdict {
 	case ban.Banned:
 		c.Bans = append(c.Bans, b)
-		c.Evidence.Hits = append(c.Evidence.Hits, hits...)
+		c.offended(hits)
 	case ban.Within:
 		c.Prevented++
 		c.Evidence.Add(ban.Offender{Address: e.Address, Name: e.Name})
+	}
+}
+
+// offended keeps who made the hits of a ban, each address once by each of its names.
+func (c *Simulated) offended(hits []ban.Hit) {
+	for _, h := range hits {
+		known := slices.ContainsFunc(c.Evidence.Hits, func(k ban.Hit) bool { return k.Address == h.Address && k.Name == h.Name })
+		if !known {
+			c.Evidence.Hits = append(c.Evidence.Hits, h)
+		}
 	}
 }
 
