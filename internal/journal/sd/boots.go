@@ -75,7 +75,8 @@ func (r *Reader) addKnown(boots []journal.Boot) ([]journal.Boot, error) {
 // question for all, or hides the answer of others, so that then, and where no
 // boot is known yet, each file is asked by itself.
 func (r *Reader) bootIDs() ([]journal.Boot, error) {
-	if boots, err := bootIDs(r.j); err == nil && len(boots) > 0 && len(r.opts.From) > 0 {
+	boots, err := bootIDs(r.j)
+	if err == nil && len(boots) > 0 && len(r.opts.From) > 0 {
 		return boots, nil
 	}
 	if r.passed != nil {
@@ -85,8 +86,7 @@ func (r *Reader) bootIDs() ([]journal.Boot, error) {
 	if err != nil {
 		return nil, err
 	}
-	var boots []journal.Boot
-	for _, file := range files {
+	for _, file := range files { // one may have another name by now: its boots are known already
 		j, err := sdjournal.NewJournalFromFiles(file)
 		if err != nil {
 			continue // see checkUnopened

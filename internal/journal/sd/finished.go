@@ -3,6 +3,8 @@
 package sd
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"maps"
@@ -16,8 +18,8 @@ import (
 
 // A run with nothing new costs what it costs to open the files of the journal, of
 // which there may be hundreds. Archived ones never change, so that those whose
-// entries have all been read need not be opened again. They are remembered by name,
-// with the uid and the positions up to which they were read.
+// entries have all been read need not be opened again. They are remembered by a hash
+// of their name, with the uid and the positions up to which they were read.
 //
 // What is remembered only holds as long as all is as it was then: each of these
 // files is still there, the uid is the same, no position is earlier, and each is
@@ -28,7 +30,7 @@ import (
 type finished struct {
 	uid       int
 	positions journal.Positions // without cursors
-	files     []string          // in order
+	files     []uint64          // hashes, in order
 }
 
 // errHidden means that what is looked for may be in a file that was passed over.
@@ -64,7 +66,7 @@ func (r *Reader) Finished() []byte {
 			continue
 		}
 		if h, ok := readHeader(name, id); ok && h.archived && !slices.ContainsFunc(held, h.holds) {
-			f.files = append(f.files, name)
+			f.files = append(f.files, hash(name))
 		}
 	}
 	slices.Sort(f.files)
@@ -102,11 +104,11 @@ func isArchived(path string) bool {
 	name, ok := strings.CutSuffix(filepath.Base(path), ".journal")
 	_, stamp, found := strings.Cut(name, "@")
 	return ok && found && len(stamp) == 32+1+16+1+16 && stamp[32] == '-' && stamp[49] == '-' &&
-		strings.Trim(stamp, "0123456789abcdef-") == "" && !strings.Contains(path, "\n")
+		strings.Trim(stamp, "0123456789abcdef-") == ""
 }
 
 // passOver returns those of the files that need not be opened.
-func (o Options) passOver(names []string) map[string]bool {
+func (o Options) passOver(names []string) map[uint64]bool {
 	if o.Anchor || len(o.Files) > 0 {
 		return nil
 	}
@@ -119,18 +121,20 @@ func (o Options) passOver(names []string) map[string]bool {
 			return nil
 		}
 	}
-	there := make(map[string]bool, len(names))
+	passed := make(map[uint64]bool, len(f.files))
+	for _, h := range f.files {
+		passed[h] = true
+	}
+	there := 0
 	for _, name := range names {
-		there[name] = true
-	}
-	skip := make(map[string]bool, len(f.files))
-	for _, name := range f.files {
-		if !there[name] {
-			return nil
+		if passed[hash(name)] {
+			there++
 		}
-		skip[name] = true
 	}
-	return skip
+	if there != len(passed) {
+		return nil
+	}
+	return passed
 }
 
 // openEverything opens the journal anew with all of its files.
@@ -142,7 +146,7 @@ func (r *Reader) openEverything() error {
 }
 
 // The form in which it is remembered: lines of the version, the uid and each
-// position, an empty one, and a line for each file.
+// position, an empty one, and eight bytes for each file.
 const finishedVersion = "1"
 
 func (f finished) encode() []byte {
@@ -153,21 +157,28 @@ func (f finished) encode() []byte {
 		value, _ := p.MarshalBinary() // it never fails
 		lines = append(lines, boot.String()+" "+hex.EncodeToString(value))
 	}
-	return []byte(strings.Join(append(append(lines, ""), f.files...), "\n"))
+	b := []byte(strings.Join(lines, "\n") + "\n\n")
+	for _, h := range f.files {
+		b = binary.BigEndian.AppendUint64(b, h)
+	}
+	return b
 }
 
 // decodeFinished reads it. What can't be read was not remembered.
 func decodeFinished(b []byte) (f finished, ok bool) {
-	head, files, ok := strings.Cut(string(b), "\n\n")
-	lines := strings.Split(head, "\n")
-	if !ok || len(lines) < 2 || lines[0] != finishedVersion || files == "" {
+	head, files, ok := bytes.Cut(b, []byte("\n\n"))
+	lines := strings.Split(string(head), "\n")
+	if !ok || len(lines) < 2 || lines[0] != finishedVersion || len(files) == 0 || len(files)%8 != 0 {
 		return finished{}, false
 	}
 	var err error
 	if f.uid, err = strconv.Atoi(lines[1]); err != nil {
 		return finished{}, false
 	}
-	f.positions, f.files = journal.Positions{}, strings.Split(files, "\n")
+	for h := range slices.Chunk(files, 8) {
+		f.files = append(f.files, binary.BigEndian.Uint64(h))
+	}
+	f.positions = journal.Positions{}
 	for _, line := range lines[2:] {
 		name, value, _ := strings.Cut(line, " ")
 		boot, err := journal.ParseBoot(name)

@@ -43,7 +43,7 @@ type Reader struct {
 	gaps   []*journal.Gap // known, not yielded yet
 	lost   bool           // no boot that was read before is left
 
-	passed map[string]bool   // names of files that are not opened, see Finished; nil if all are
+	passed map[uint64]bool   // hashes of files that are not opened, see Finished; nil if all are
 	files  map[fileID]string // that the journal consists of, but for those
 	open   map[int]fileID    // those that j has open, by its descriptors
 	shut   map[fileID]bool   // those that it has not

@@ -4,6 +4,7 @@
 package sd
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,7 +33,7 @@ type Options struct {
 	From      journal.Positions // a boot that is not in it is read from its head
 
 	// Finished is what Reader.Finished returned after an earlier run, nil if
-	// nothing. Files that it names are not opened where nothing can be new in
+	// nothing. Files that it knows are not opened where nothing can be new in
 	// them. With Anchor, and of single files, all are opened.
 	Finished []byte
 
@@ -62,13 +63,13 @@ const (
 // without a word, and a journal of which only user-1000.journal can be read
 // looks like one in which Postfix said nothing. It returns the files there are, but
 // for those that are to be passed over.
-func (o Options) checkReadable(names []string, skip map[string]bool) (map[fileID]string, error) {
+func (o Options) checkReadable(names []string, skip map[uint64]bool) (map[fileID]string, error) {
 	if len(names) == 0 {
 		return nil, fmt.Errorf("%w in %s (is it the right place? journald may keep none: see Storage= in journald.conf(5))", ErrNoJournal, o.place())
 	}
 	files := map[fileID]string{}
 	for _, name := range names {
-		if skip[name] {
+		if skip[hash(name)] {
 			continue
 		}
 		f, err := os.Open(name)
@@ -86,6 +87,16 @@ func (o Options) checkReadable(names []string, skip map[string]bool) (map[fileID
 		f.Close()
 	}
 	return files, nil
+}
+
+// hash is FNV-1a of a path: there may be a thousand names to be remembered, and two
+// of the same hash are not to be expected in a billion years.
+func hash(path string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(path) {
+		h = (h ^ uint64(path[i])) * 1099511628211
+	}
+	return h
 }
 
 // fileID tells a file from others, under whatever name.
@@ -206,6 +217,9 @@ func listDirectory(dir string) ([]string, error) {
 // isMachine reports whether a directory is named like a machine id, which has
 // the same form as the id of a boot.
 func isMachine(name string) bool {
+	if len(name) != hex.EncodedLen(len(journal.Boot{})) {
+		return false // without the cost of an error for each of a thousand files
+	}
 	_, err := journal.ParseBoot(name)
 	return err == nil
 }
