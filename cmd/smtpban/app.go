@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -126,6 +127,7 @@ func (a *app) state(cfg config.Config) *store.Store {
 // dry run works on a copy, and one over another log than this machine's, with no
 // state named, on an empty state.
 func (a *app) begin(cfg config.Config) (p pass.Pass, end func(), err error) {
+	debug.SetMemoryLimit(allowance(cfg.Route))
 	s := a.state(cfg)
 	switch {
 	case a.elsewhere():
@@ -150,6 +152,15 @@ func (a *app) begin(cfg config.Config) (p pass.Pass, end func(), err error) {
 	// of it that the units keep.
 	a.log.audit = !a.dryRun && a.statePath == ""
 	return pass.Pass{Store: s, Policy: cfg.Policy, Limits: limits(cfg.Route), Now: a.now, Hold: !a.input.given()}, end, nil
+}
+
+// allowance is how much memory may be used before what is no longer used is collected
+// all the time: who lets more have routes than usual has them held in memory.
+func allowance(r config.Route) int64 {
+	const perRoute = 300 // bytes: of the ban, and of what there is in the kernel
+	usual := config.Defaults().Route
+	more := max(0, r.MaxIPv4-usual.MaxIPv4) + max(0, r.MaxIPv6-usual.MaxIPv6)
+	return memoryGoal + perRoute*int64(more)
 }
 
 func limits(r config.Route) ban.Limits { return ban.Limits{IPv4: r.MaxIPv4, IPv6: r.MaxIPv6} }
