@@ -30,8 +30,8 @@ func child(args []string) error {
 			return err
 		}
 		return putBans(args[1], n)
-	case "load":
-		return loadBans(args[1])
+	case "load", "trust":
+		return loadBans(args[1], args[0] == "trust")
 	case "dump":
 		return dump()
 	}
@@ -86,15 +86,24 @@ func putBans(state string, n int) error {
 	return err
 }
 
-// loadBans reads every ban, as at every run, and prints how long that took.
-func loadBans(state string) error {
+// loadBans reads every ban, as at every run, and prints how long that took. Before
+// that all of the state is looked at, unless it is to be trusted as block does.
+func loadBans(state string, trust bool) error {
 	s := store.New(state)
+	unlock, err := s.Lock(0)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if trust {
+		s.Trust()
+	}
 	if err := s.View(func(*store.Tx) error { return nil }); err != nil { // looks whether all is sound
 		return err
 	}
 	begin := spent()
 	loaded := 0
-	err := s.View(func(tx *store.Tx) error {
+	err = s.View(func(tx *store.Tx) error {
 		for _, err := range tx.Bans() {
 			if err != nil {
 				return err

@@ -215,12 +215,7 @@ func reported(args ...string) measurement {
 // newBans is row 10.
 func newBans(b *bench, r row) error {
 	state := filepath.Join(b.scratch, "new.db")
-	fresh := func() error {
-		if err := os.Remove(state); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
+	fresh := func() error { return removed(state) }
 	put, err := single(b.rounds, prepared(fresh, reported("put", state, strconv.Itoa(b.many()))))
 	if err != nil {
 		return err
@@ -231,6 +226,14 @@ func newBans(b *bench, r row) error {
 		return err
 	}
 	b.add(r, "loaded", show(load), "", 0, "at most 50 ms", load <= 50*time.Millisecond)
+	return nil
+}
+
+// removed makes sure that there is no such state.
+func removed(state string) error {
+	if err := os.Remove(state); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	return nil
 }
 
@@ -245,11 +248,11 @@ func million(b *bench, r row) error {
 	if err != nil {
 		return err
 	}
-	loadFew, err := single(b.rounds, b.self(often, "load", fewState))
+	loadFew, err := single(b.rounds, b.self(often, "trust", fewState))
 	if err != nil {
 		return err
 	}
-	loadAll, err := single(b.rounds, b.self(1, "load", state))
+	loadAll, err := single(b.rounds, b.self(1, "trust", state))
 	if err != nil {
 		return err
 	}
