@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -74,6 +75,7 @@ func (s *simulate) run() error {
 		return err
 	}
 	defer k.close()
+	debug.SetGCPercent(simulateGCPercent)
 	simulation := pass.NewSimulation(since, until, s.now, policies...)
 	err = s.judge(cfg, k, simulation)
 	if simulation.Entries == 0 && err != nil {
@@ -89,6 +91,10 @@ func (s *simulate) run() error {
 	}
 	return errors.Join(err, result.write(s.stdout, s.text()))
 }
+
+// simulateGCPercent is for somebody who waits for the answer, and only once: time is
+// worth more than memory then.
+const simulateGCPercent = 200
 
 // span returns what part of the log is judged.
 func (s *simulate) span() (since, until time.Time, err error) {
