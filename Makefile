@@ -103,7 +103,7 @@ endif
 uninstall:
 # The leading "-": after half an uninstall the units are gone, and that is fine.
 ifeq ($(DESTDIR),)
-	-systemctl disable --now smtpban-block.timer smtpban-report.timer smtpban-restore.service
+	-systemctl disable --now smtpban-block.timer smtpban-watch.service smtpban-report.timer smtpban-restore.service
 	-systemctl stop $(filter-out %@.service,$(filter %.service,$(units))) 'smtpban-report-mail@*.service'
 	-$(sbindir)/smtpban restore --undo
 endif

@@ -59,15 +59,18 @@ func TestEveryServiceIsWellSandboxed(t *testing.T) {
 	}
 }
 
-// TestDoctorHasTheSandboxOfBlock compares the units line by line; the drop-in that
-// both get goes by the beginning of their names.
-func TestDoctorHasTheSandboxOfBlock(t *testing.T) {
-	// What differs: the program, how long it may take, and how its end is judged
-	// and logged. The runtime directory is where block remembers its last failure.
-	own := []string{"ExecStart", "TimeoutStartSec", "LogLevelMax", "SuccessExitStatus",
+// TestDoctorAndWatchHaveTheSandboxOfBlock compares the units line by line; the
+// drop-in that all get goes by the beginning of their names.
+func TestDoctorAndWatchHaveTheSandboxOfBlock(t *testing.T) {
+	// What differs: the program, how long it may take, how its end is judged and
+	// logged, and where block and watch remember their last failure.
+	own := []string{"ExecStart", "Type", "TimeoutStartSec", "WatchdogSec", "Restart", "RestartSec", "LogLevelMax", "SuccessExitStatus",
 		"RuntimeDirectory", "RuntimeDirectoryMode", "RuntimeDirectoryPreserve"}
-	if diff := cmp.Diff(settings(t, "smtpban-block.service", own), settings(t, "smtpban-doctor.service", own)); diff != "" {
-		t.Errorf("(-block +doctor):\n%s", diff)
+	block := settings(t, "smtpban-block.service", own)
+	for _, unit := range []string{"smtpban-doctor.service", "smtpban-watch.service"} {
+		if diff := cmp.Diff(block, settings(t, unit, own)); diff != "" {
+			t.Errorf("(-block +%s):\n%s", unit, diff)
+		}
 	}
 }
 
@@ -136,6 +139,7 @@ func settings(t *testing.T, unit string, without []string) (lines []string) {
 		t.Fatal(err)
 	}
 	_, service, _ := strings.Cut(string(text), "\n[Service]\n")
+	service, _, _ = strings.Cut(service, "\n[")
 	for line := range strings.Lines(service) {
 		name, _, isSetting := strings.Cut(line, "=")
 		if isSetting && !strings.HasPrefix(line, "#") && !slices.Contains(without, name) {
@@ -182,8 +186,8 @@ func install(t *testing.T) (services, timers []string) {
 			services = append(services, unit)
 		}
 	}
-	if len(services) != 6 || len(timers) != 3 {
-		t.Fatalf("found %d services and %d timers, want 6 and 3: %q", len(services), len(timers), units)
+	if len(services) != 7 || len(timers) != 3 {
+		t.Fatalf("found %d services and %d timers, want 7 and 3: %q", len(services), len(timers), units)
 	}
 	return services, timers
 }

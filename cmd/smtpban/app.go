@@ -40,6 +40,7 @@ type app struct {
 	confirm    bool
 	noRoutes   bool
 	input      inputFlags
+	brief      bool // leave the routes alone if nothing that is read changes a ban, and say nothing of what is not read
 
 	trust bool // the state is not looked at as a whole if nobody has changed it
 	held  bool // this run has held back bans

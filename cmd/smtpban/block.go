@@ -57,11 +57,14 @@ func (a *app) block() error {
 		a.announceEnded(read.Expired, read.MoreExpired, "its time is over")
 		spared, errAnnounce := a.announceBans(p.Store, read.Bans, read.MoreBans, k.never)
 		a.announceHeld(read)
-		looked := err == nil || read.Entries > 0
+		looked := (err == nil || read.Entries > 0) && !a.brief
 		if looked && (a.dryRun || k.last.UID == 0 && !a.input.given()) {
 			a.sumUp(read, spared)
 		}
 		err = errors.Join(err, errAnnounce)
+		if a.brief && err == nil && !read.Changed() {
+			return nil
+		}
 		var fresh []netip.Prefix
 		for _, b := range read.Bans[:min(len(read.Bans), maxFresh)] {
 			fresh = append(fresh, b.Prefix)
@@ -161,7 +164,9 @@ func (a *app) read(cfg config.Config, p pass.Pass, k *kernel) (pass.Read, error)
 	if err == nil {
 		err = errors.Join(k.learn(in, uid), k.rememberRead(p.Store, in))
 	}
-	a.explainPosition(from, read)
+	if !a.brief || read.Entries > 0 {
+		a.explainPosition(from, read)
+	}
 	if len(from) > 0 { // the first run finds everybody at once
 		err = errors.Join(err, a.warnOfMany(p, len(read.Bans)+read.MoreBans))
 	}

@@ -65,6 +65,36 @@ func TestLastRunMayBeLongAgoOnlyWhereAnotherRunsOrTheTimerIsNew(t *testing.T) {
 	}
 }
 
+func TestWatchTakesThePlaceOfTheTimer(t *testing.T) {
+	u := parseUnits(running)
+	u["smtpban-block.timer"]["ActiveState"], u["smtpban-block.timer"]["UnitFileState"] = "inactive", "disabled"
+	u["smtpban-watch.service"] = map[string]string{"ActiveState": "active", "UnitFileState": "enabled"}
+	want := report.Check{Result: report.OK, Found: "smtpban-watch runs, smtpban-expire did not run yet"}
+	if diff := cmp.Diff(want, u.judge(21*time.Minute).check("")); diff != "" {
+		t.Errorf("alone (-want +got):\n%s", diff)
+	}
+	u["smtpban-block.timer"]["UnitFileState"] = "enabled"
+	want = report.Check{Result: report.Warning, Found: "smtpban-block.timer is enabled, too, and may start at boot instead of smtpban-watch.service",
+		Remedy: "systemctl disable smtpban-block.timer; systemctl enable --now smtpban-watch.service"}
+	if diff := cmp.Diff(want, u.judge(21*time.Minute).check("")); diff != "" {
+		t.Errorf("both are enabled (-want +got):\n%s", diff)
+	}
+	u["smtpban-watch.service"]["UnitFileState"], u["smtpban-block.timer"]["UnitFileState"] = "disabled", "disabled"
+	u["smtpban-expire.timer"]["ActiveState"], u["smtpban-expire.timer"]["SubState"] = "inactive", "dead"
+	want = report.Check{Result: report.Fault, Found: "smtpban-watch.service is disabled: it will not start at boot; smtpban-expire.timer is inactive (dead)",
+		Remedy: "systemctl enable --now smtpban-watch.service"}
+	if diff := cmp.Diff(want, u.judge(21*time.Minute).check("")); diff != "" {
+		t.Errorf("for this boot only (-want +got):\n%s", diff)
+	}
+	u = parseUnits(running)
+	u["smtpban-block.timer"]["ActiveState"], u["smtpban-block.timer"]["UnitFileState"] = "inactive", "disabled"
+	u["smtpban-watch.service"] = map[string]string{"ActiveState": "failed", "SubState": "failed", "UnitFileState": "enabled"}
+	want = report.Check{Result: report.Fault, Found: "smtpban-watch.service is failed (failed)", Remedy: "systemctl enable --now smtpban-watch.service"}
+	if diff := cmp.Diff(want, u.judge(21*time.Minute).check("")); diff != "" {
+		t.Errorf("failed (-want +got):\n%s", diff)
+	}
+}
+
 func TestJournalNamespaceOfPostfixIsAnotherLogUnlessItIsRead(t *testing.T) {
 	d := &doctor{
 		instances: []guard.Instance{{Directory: "/etc/postfix"}},

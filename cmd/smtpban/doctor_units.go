@@ -25,7 +25,7 @@ func (d *doctor) timers() finding {
 func (u units) judge(now time.Duration) finding {
 	var f finding
 	for _, c := range u.complaints(now) {
-		if c.trouble == late {
+		if c.trouble == late || c.trouble == noTrouble {
 			f.warn(c.remedy, "%s", c.found)
 		} else {
 			f.fail(c.remedy, "%s", c.found)
@@ -37,7 +37,10 @@ func (u units) judge(now time.Duration) finding {
 // describe says when the last runs were.
 func (u units) describe(now time.Duration) string {
 	var last []string
-	for _, name := range []string{"smtpban-block", "smtpban-expire"} {
+	if u.watching() {
+		last = append(last, "smtpban-watch runs")
+	}
+	for _, name := range u.timed() {
 		switch at := sinceBoot(u[name+".service"]["ExecMainExitTimestampMonotonic"]); {
 		case u[name+".service"]["ActiveState"] == "activating":
 			last = append(last, name+" runs now")

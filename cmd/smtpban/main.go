@@ -37,7 +37,11 @@ func run() int {
 	debug.SetMemoryLimit(memoryGoal)
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, log: newLogger(os.Stderr)}
 	cmd, err := newRootCommand(a).ExecuteC()
-	err = a.pluginUsage(cmd, os.Args[1:], err)
+	return a.conclude(a.pluginUsage(cmd, os.Args[1:], err))
+}
+
+// conclude logs why something failed, and returns the exit status for that.
+func (a *app) conclude(err error) int {
 	status := exitStatus(err)
 	if status == exitOK && a.held {
 		status = exitHeld
@@ -101,7 +105,7 @@ func newRootCommand(a *app) *cobra.Command {
 	root.AddCommand(
 		newBlockCommand(a), newReportCommand(a), newListCommand(a), newStatusCommand(a), newExplainCommand(a), newSimulateCommand(a), newMatchCommand(a),
 		newBanCommand(a), newUnbanCommand(a), newIgnoreCommand(a), newCheckCommand(a), newDoctorCommand(a), newExportCommand(a), newImportCommand(a),
-		newExpireCommand(a), newRestoreCommand(a),
+		newWatchCommand(a), newExpireCommand(a), newRestoreCommand(a),
 	)
 	root.SetHelpCommand(newHelpCommand(a))
 	for _, cmd := range root.Commands() {

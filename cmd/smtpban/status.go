@@ -320,7 +320,7 @@ func (s *status) judgeJournal() {
 	switch behind := s.lag(); {
 	case s.errWaiting != nil:
 		s.problem(true, "smtpban doctor", "%v", s.errWaiting)
-	case s.errUnits == nil && behind > s.units.patience("smtpban-block") && !s.units.runs("smtpban-block"):
+	case s.errUnits == nil && behind > s.units.patience(s.units.blocker()) && s.units[s.units.blocker()+".service"]["ActiveState"] != "activating":
 		s.problem(true, "smtpban doctor", "entries of the journal wait for %s, and are not read", roughly(behind))
 	}
 	if s.now.Sub(s.gaps.noticed) < recently {

@@ -65,6 +65,44 @@ func TestLastRunReadWhatWasCommittedMeanwhile(t *testing.T) {
 	}
 }
 
+func TestStatusKnowsWatchAsItKnowsTheTimer(t *testing.T) {
+	now := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
+	for what, tc := range map[string]struct {
+		active, text string
+		waits        time.Duration // the oldest entry that is not read
+		want         health
+		timers, run  string
+		problems     []problem
+	}{
+		"it watches": {"active", statusWatching, 0, healthy, "smtpban-watch.service: active, enabled", "goes on, since 30min", nil},
+		"its passes fail": {"active", "The last pass failed with status 78 and is tried again", 0, isFailing, "smtpban-watch.service: active, enabled", "goes on, since 30min",
+			[]problem{{true, "smtpban-watch.service: The last pass failed with status 78 and is tried again", "journalctl -e -u smtpban-watch"}}},
+		"it reads nothing": {"active", statusWatching, 4 * time.Minute, degraded, "smtpban-watch.service: active, enabled", "goes on, since 30min",
+			[]problem{{true, "entries of the journal wait for 4min, and are not read", "smtpban doctor"}}},
+		"it reads all there is": {"activating", "", 4 * time.Minute, healthy, "smtpban-watch.service: activating, enabled", "goes on, since 30min", nil},
+		"it is off": {"inactive", "", 0, isOff, "smtpban-watch.service: inactive, enabled", "2026-03-01 09:59:59 UTC (1s ago); success, took 29min 59s; 21 entries, 5 failures counted, 1 new ban",
+			[]problem{{true, "smtpban-watch.service is inactive (dead)", "systemctl enable --now smtpban-watch.service"}}},
+	} {
+		s := sampleStatus(now)
+		s.problems, s.standing.Held = nil, 0
+		if tc.waits > 0 {
+			s.waiting = waiting{entries: 1, oldest: now.Add(-tc.waits)}
+		}
+		s.units["smtpban-block.timer"]["ActiveState"], s.units["smtpban-block.timer"]["UnitFileState"] = "inactive", "disabled"
+		s.units["smtpban-watch.service"] = map[string]string{
+			"ActiveState": tc.active, "SubState": "dead", "UnitFileState": "enabled", "StatusText": tc.text,
+			"Result": "success", "ExecMainStatus": "0", "ExecMainStartTimestampMonotonic": "1800000000", "ExecMainExitTimestampMonotonic": "3599000000",
+		}
+		s.units["smtpban-expire.service"]["ExecMainExitTimestampMonotonic"] = "3500000000"
+		s.judge()
+		text := statusText{report.Text{Location: time.UTC}, s}
+		got := []any{s.health, text.timers()[0].text, text.lastRunText(), s.problems}
+		if diff := cmp.Diff([]any{tc.want, tc.timers, tc.run, tc.problems}, got, cmp.AllowUnexported(problem{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+}
+
 func TestPatienceFollowsFromTheTimer(t *testing.T) {
 	for timers, want := range map[string]time.Duration{
 		"": 10 * time.Minute,

@@ -98,7 +98,7 @@ func pluginLine(state, text string) string {
 func (s *status) performance() string {
 	limit := ""
 	if s.errUnits == nil {
-		if patience := s.units.patience("smtpban-block"); patience < ban.Infinity {
+		if patience := s.units.patience(s.units.blocker()); patience < ban.Infinity {
 			limit = fmt.Sprint(int(patience.Seconds()))
 		}
 	}
@@ -114,7 +114,7 @@ func (s *status) performance() string {
 		data = append(data, fmt.Sprintf("lag=%.0fs;;%s", s.lag().Seconds(), limit))
 	}
 	if s.errUnits == nil {
-		data = append(data, fmt.Sprintf("last_run_age=%.0fs;;%s", s.units.age("smtpban-block", s.up).Seconds(), limit))
+		data = append(data, fmt.Sprintf("last_run_age=%.0fs;;%s", s.units.age(s.units.blocker(), s.up).Seconds(), limit))
 	}
 	return strings.Join(data, " ")
 }

@@ -6,7 +6,7 @@ import (
 	"smtpban/internal/store"
 )
 
-// timer is one of ours.
+// timer is one of ours, or the service that needs none.
 type timer struct {
 	unit            string
 	active, enabled string // as systemctl is-active and is-enabled say it
@@ -16,7 +16,11 @@ type timer struct {
 
 // timers returns those without which no client is banned, and none let in again.
 func (s *status) timers() (all []timer) {
-	for _, name := range []string{"smtpban-block", "smtpban-expire"} {
+	if s.units.watching() {
+		unit := s.units["smtpban-watch.service"]
+		all = append(all, timer{unit: "smtpban-watch.service", active: unit["ActiveState"], enabled: unit["UnitFileState"]})
+	}
+	for _, name := range s.units.timed() {
 		unit := s.units[name+".timer"]
 		all = append(all, timer{
 			name + ".timer", unit["ActiveState"], unit["UnitFileState"], s.units.runs(name), s.units.next(name+".timer", s.now, s.up),
@@ -25,7 +29,7 @@ func (s *status) timers() (all []timer) {
 	return all
 }
 
-// lastRun is the last one of smtpban-block.service.
+// lastRun is the last one of smtpban-block.service, or that of smtpban-watch.service.
 type lastRun struct {
 	start, end   time.Time // end is zero while it goes on
 	runs         bool
@@ -47,12 +51,13 @@ func (r lastRun) outcome() string {
 // lastRun returns the last run; known is false where there was none since the boot,
 // or systemd does not tell.
 func (s *status) lastRun() (r lastRun, known bool) {
-	service := s.units["smtpban-block.service"]
+	name := s.units.blocker()
+	service := s.units[name+".service"]
 	start, end := sinceBoot(service["ExecMainStartTimestampMonotonic"]), sinceBoot(service["ExecMainExitTimestampMonotonic"])
 	if start == 0 {
 		return r, false
 	}
-	r = lastRun{start: s.now.Add(start - s.up), runs: s.units.runs("smtpban-block"), result: service["Result"], exit: service["ExecMainStatus"]}
+	r = lastRun{start: s.now.Add(start - s.up), runs: s.units.runs(name), result: service["Result"], exit: service["ExecMainStatus"]}
 	if !r.runs {
 		r.end = s.now.Add(end - s.up)
 	}

@@ -34,10 +34,10 @@ func askSystemd() (units, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), answering)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "systemctl", "show", "--no-pager",
-		"--property=Id,LoadState,ActiveState,SubState,UnitFileState,ActiveEnterTimestampMonotonic,Result,ExecMainStatus,LogNamespace,ProtectSystem,ReadWritePaths",
+		"--property=Id,LoadState,ActiveState,SubState,UnitFileState,ActiveEnterTimestampMonotonic,Result,ExecMainStatus,StatusText,LogNamespace,ProtectSystem,ReadWritePaths",
 		"--property=ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic",
 		"--property=TimersMonotonic,TimersCalendar,NextElapseUSecMonotonic,NextElapseUSecRealtime",
-		"smtpban-block.timer", "smtpban-expire.timer", "smtpban-block.service", "smtpban-expire.service", "smtpban-restore.service",
+		"smtpban-block.timer", "smtpban-expire.timer", "smtpban-block.service", "smtpban-expire.service", "smtpban-restore.service", "smtpban-watch.service",
 		"postfix.service", "postfix@-.service")
 	cmd.WaitDelay = time.Second // for whom it may have started
 	output, err := cmd.Output()
@@ -111,7 +111,6 @@ func (u units) complaints(now time.Duration) (all []complaint) {
 	complain := func(t trouble, remedy, format string, args ...any) {
 		all = append(all, complaint{t, fmt.Sprintf(format, args...), remedy})
 	}
-	const enable = "systemctl enable --now smtpban-block.timer"
 	for _, name := range []string{"smtpban-block.timer", "smtpban-expire.timer", "smtpban-restore.service"} {
 		if state := u[name]["LoadState"]; state != "loaded" {
 			complain(off, "install smtpban with its units (make install)", "%s is %s", name, state)
@@ -120,18 +119,29 @@ func (u units) complaints(now time.Duration) (all []complaint) {
 	if len(all) > 0 {
 		return all
 	}
+	bans, other := "smtpban-block.timer", "smtpban-watch.service"
+	if u.watching() {
+		bans, other = other, bans
+	}
+	enable := "systemctl enable --now " + bans
 	if state := u["smtpban-restore.service"]["UnitFileState"]; state != "enabled" {
 		complain(notAtBoot, enable, "smtpban-restore.service is %s: after a reboot nobody is blocked until the first run", state)
 	}
-	if state := u["smtpban-block.timer"]["UnitFileState"]; state != "enabled" {
-		complain(notAtBoot, enable, "smtpban-block.timer is %s: it will not start at boot", state)
+	if state := u[bans]["UnitFileState"]; state != "enabled" {
+		complain(notAtBoot, enable, "%s is %s: it will not start at boot", bans, state)
 	}
-	for _, name := range []string{"smtpban-block", "smtpban-expire"} {
-		if state := u[name+".timer"]; state["ActiveState"] != "active" || state["SubState"] == "elapsed" {
-			complain(off, enable, "%s.timer is %s (%s)", name, state["ActiveState"], state["SubState"])
+	if u[other]["UnitFileState"] == "enabled" {
+		complain(noTrouble, "systemctl disable "+other+"; "+enable, "%s is enabled, too, and may start at boot instead of %s", other, bans)
+	}
+	for _, name := range []string{bans, "smtpban-expire.timer"} {
+		if state := u[name]; state["ActiveState"] != "active" && state["ActiveState"] != "activating" || state["SubState"] == "elapsed" {
+			complain(off, enable, "%s is %s (%s)", name, state["ActiveState"], state["SubState"])
 		}
 	}
-	for _, name := range []string{"smtpban-block", "smtpban-expire"} {
+	if text := u[bans]["StatusText"]; text != "" && text != statusWatching {
+		complain(failed, "journalctl -e -u smtpban-watch", "%s: %s", bans, text)
+	}
+	for _, name := range u.timed() {
 		if t, how := u.lastFailure(name); t != noTrouble {
 			complain(t, u.remedy(name), "the last run of %s.service failed: %s", name, how)
 		}
@@ -143,6 +153,29 @@ func (u units) complaints(now time.Duration) (all []complaint) {
 		complain(stumbled, "journalctl -b -u smtpban-restore", "at boot, smtpban-restore.service ended with %s", restored)
 	}
 	return all
+}
+
+// watching reports whether smtpban-watch.service bans, or is to, and not the timer.
+func (u units) watching() bool {
+	watch := u["smtpban-watch.service"]
+	return watch["ActiveState"] == "active" || watch["ActiveState"] == "activating" ||
+		watch["UnitFileState"] == "enabled" && u["smtpban-block.timer"]["ActiveState"] != "active"
+}
+
+// blocker returns the name of the service that bans, without .service.
+func (u units) blocker() string {
+	if u.watching() {
+		return "smtpban-watch"
+	}
+	return "smtpban-block"
+}
+
+// timed returns the services that timers run, without .service.
+func (u units) timed() []string {
+	if u.watching() {
+		return []string{"smtpban-expire"}
+	}
+	return []string{"smtpban-block", "smtpban-expire"}
 }
 
 // lastFailure says how the last run of a service failed, if it did. 74, 77 and 78
@@ -184,7 +217,7 @@ func (u units) remedy(name string) string {
 }
 
 func (u units) runs(name string) bool {
-	return slices.Contains([]string{"activating", "deactivating"}, u[name+".service"]["ActiveState"])
+	return slices.Contains([]string{"activating", "active", "deactivating"}, u[name+".service"]["ActiveState"])
 }
 
 // age is how long the last run of a service, or the start of its timer, is ago, and
@@ -204,6 +237,8 @@ func (u units) patience(name string) time.Duration {
 	switch wait := interval(timer["TimersMonotonic"]); {
 	case wait > 0:
 		return 3*wait + time.Minute
+	case name == "smtpban-watch":
+		return 3*wholePass + time.Minute
 	case timer["TimersCalendar"] != "":
 		return ban.Infinity
 	case name == "smtpban-expire":

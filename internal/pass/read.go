@@ -49,6 +49,9 @@ type Read struct {
 	MoreBans, MoreExpired int // beyond the first ten thousand of each
 }
 
+// Changed reports whether a ban has begun, ended, or is held back from now on.
+func (r Read) Changed() bool { return len(r.Bans)+len(r.Held)+len(r.Expired) > 0 }
+
 // Pass is one run. The caller holds the store's lock.
 type Pass struct {
 	Store  *store.Store
