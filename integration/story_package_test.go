@@ -182,6 +182,7 @@ func (s *story) scriptsOfRPM(t *testing.T) {
 func (s *story) purged(t *testing.T) {
 	s.run(t, "systemctl", "enable", "--now", "smtpban-block.timer")
 	s.run(t, "systemctl", "enable", mailUnit)
+	s.run(t, "systemctl", "enable", "--now", watchService)
 	s.run(t, "dpkg", "--purge", "smtpban")
 	s.checkOff(t)
 	for _, family := range []string{"-4", "-6"} {

@@ -66,6 +66,7 @@ func tell(t *testing.T, suite string) {
 		{"a ban ends the guesser's session and nobody else's", s.cutOff},
 		{"the timer bans in the middle of an attack and miscounts nothing", s.timer},
 		{"journald restarts in the middle of an attack and nothing is lost", s.journaldRestart},
+		{"watch takes over from the timer, and the timer from watch, and nothing is lost", s.watched},
 		{"without IPv6 the IPv4 attackers are banned, and with it the others again", s.withoutIPv6},
 		{"after a reboot the banned get not one connection", s.reboot},
 		{"the report names everybody with the right state", s.reported},

@@ -19,20 +19,20 @@ func (s *story) timer(t *testing.T) {
 	s.run(t, "systemctl", "enable", "--now", "smtpban-block.timer")
 	s.run(t, "systemctl", "is-enabled", "smtpban-restore.service")
 	s.run(t, "systemctl", "is-active", "smtpban-block.timer", "smtpban-expire.timer")
-	s.outlast(t, 0x100, 230, func() {})
+	s.outlast(t, 0x100, "203.0.113.230", func() {})
 }
 
 func (s *story) journaldRestart(t *testing.T) {
-	s.outlast(t, 0x200, 240, func() {
+	s.outlast(t, 0x200, "203.0.113.240", func() {
 		s.run(t, "systemctl", "restart", "systemd-journald")
 	})
 }
 
 // outlast lets new clients guess without pause, from the IPv4 address first on
-// and from the IPv6 networks network on, until the timer has shut all of them
-// out. The replies of a connection that was cut are lost, so what smtpban has
-// counted is compared with the journal.
-func (s *story) outlast(t *testing.T, network, first int, meanwhile func()) {
+// and from the IPv6 networks network on, until all of them are shut out. The
+// replies of a connection that was cut are lost, so what smtpban has counted is
+// compared with the journal.
+func (s *story) outlast(t *testing.T, network int, first string, meanwhile func()) {
 	t.Helper()
 	clients := sustained(network, first)
 	var attackers sync.WaitGroup
@@ -61,10 +61,10 @@ func (s *story) outlast(t *testing.T, network, first int, meanwhile func()) {
 }
 
 // sustained returns the clients of one sustained attack.
-func sustained(network, first int) []netip.Addr {
+func sustained(network int, first string) []netip.Addr {
 	var clients []netip.Addr
-	for i := range 8 {
-		clients = append(clients, netip.AddrFrom4([4]byte{203, 0, 113, byte(first + i)}))
+	for a := netip.MustParseAddr(first); len(clients) < 8; a = a.Next() {
+		clients = append(clients, a)
 	}
 	base := netip.MustParseAddr("2001:db8:bad::1").As16()
 	for i := range 3 {

@@ -16,14 +16,14 @@ var exposure = regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`)
 func (s *story) sandboxed(t *testing.T) {
 	const limit = 1.2
 	units := strings.Fields(s.run(t, "find", "/usr/lib/systemd/system", "-maxdepth", "1", "-name", "smtpban-*", "-type", "f"))
-	if len(units) != 9 {
-		t.Fatalf("installed units: %v, want 6 services and 3 timers", units)
+	if len(units) != 10 {
+		t.Fatalf("installed units: %v, want 7 services and 3 timers", units)
 	}
 	stdout, stderr, code := s.try(t, append([]string{"systemd-analyze", "verify", "--man=no"}, units...)...)
 	if code != 0 || stdout+stderr != "" {
 		t.Fatalf("systemd-analyze verify: exit status %d\n%s%s", code, stdout, stderr)
 	}
-	for _, service := range []string{"block", "doctor", "expire", "report", "restore"} {
+	for _, service := range []string{"block", "doctor", "expire", "report", "restore", "watch"} {
 		text := s.run(t, "systemd-analyze", "security", "--no-pager", "smtpban-"+service+".service")
 		m := exposure.FindStringSubmatch(text)
 		if m == nil {
