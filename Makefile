@@ -160,7 +160,7 @@ bench-go:
 # The rows of the table in integration/README.md, each the test TestTorture... of that name:
 # "make torture-kill" runs one of them, SEED and ROUNDS change it, and ROUND runs a
 # single round again. A run that was interrupted goes on where it was.
-rows = kill failpoints powercut damage disk concurrent forged vacuum reboots addresses configurations month
+rows = kill failpoints powercut damage disk concurrent forged vacuum watch reboots addresses configurations month
 
 ROW = $(rows)
 
