@@ -14,10 +14,10 @@ import (
 // packages is what a mail server needs beside Debian's required packages.
 const packages = "systemd,systemd-sysv,dbus,iproute2,procps,postfix,sasl2-bin,libsasl2-modules,libsasl2-modules-db"
 
-// debianRoot returns the folder of a fresh Debian system, never to be written
-// to. It is built once and kept in the user's cache; a lock makes tests that
-// need it at the same time wait for one build.
-func debianRoot(suite string) (string, error) {
+// debianRoot returns the folder of a fresh Debian system with these packages and
+// more, never to be written to. It is built once and kept in the user's cache; a
+// lock makes tests that need it at the same time wait for one build.
+func debianRoot(suite string, more ...string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = "/var/cache" // no HOME, as in some CI
@@ -26,7 +26,8 @@ func debianRoot(suite string) (string, error) {
 	if err := os.MkdirAll(roots, 0o755); err != nil {
 		return "", fmt.Errorf("making the cache of Debian roots: %w", err)
 	}
-	key := sha256.Sum256([]byte(packages))
+	all := strings.Join(append([]string{packages}, more...), ",")
+	key := sha256.Sum256([]byte(all))
 	root := filepath.Join(roots, fmt.Sprintf("%s-%x", suite, key[:4]))
 
 	lock, err := os.Create(root + ".lock")
@@ -40,12 +41,12 @@ func debianRoot(suite string) (string, error) {
 	if _, err := os.Stat(root); err == nil {
 		return root, nil
 	}
-	return root, buildRoot(suite, root)
+	return root, buildRoot(suite, root, all)
 }
 
 // buildRoot makes the root beside its final place and moves it there when it is
 // complete, so that a build cut short is never taken for a root.
-func buildRoot(suite, root string) error {
+func buildRoot(suite, root, packages string) error {
 	unfinished := root + ".unfinished"
 	if err := os.RemoveAll(unfinished); err != nil {
 		return fmt.Errorf("clearing an unfinished root: %w", err)

@@ -36,10 +36,11 @@ type system struct {
 	leader  string        // pid of the system's init, as seen from here
 }
 
-// newSystem returns a system that is off. The test's end takes it away.
-func newSystem(t *testing.T, suite string) *system {
+// newSystem returns a system that is off, with more packages than every one has.
+// The test's end takes it away.
+func newSystem(t *testing.T, suite string, more ...string) *system {
 	t.Helper()
-	lower, err := debianRoot(suite)
+	lower, err := debianRoot(suite, more...)
 	if err != nil {
 		t.Fatal(err)
 	}
