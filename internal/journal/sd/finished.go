@@ -37,8 +37,8 @@ type finished struct {
 var errHidden = errors.New("not all files of the journal are open")
 
 // Finished returns what a later Open may take as Options.Finished. It is nil if
-// nothing can be remembered, before all was read above all, and then nothing that
-// was remembered earlier holds.
+// nothing can be remembered, before all was read above all. As long as the files are
+// the same it stays the same, so that nothing has to be written.
 func (r *Reader) Finished() []byte {
 	if !r.complete || r.waits || r.bad > 0 || len(r.told) > 0 || r.faults.any() || len(r.opts.Files) > 0 {
 		return nil
@@ -70,6 +70,12 @@ func (r *Reader) Finished() []byte {
 		}
 	}
 	slices.Sort(f.files)
+	switch {
+	case len(f.files) == 0:
+		return nil
+	case slices.Equal(f.files, slices.Sorted(maps.Keys(r.passed))):
+		return r.opts.Finished // it holds for later positions as well
+	}
 	return f.encode()
 }
 

@@ -3,6 +3,7 @@
 package sd_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -328,4 +329,32 @@ func cutOff(t *testing.T, path string) {
 	if err := os.Truncate(path, 4096); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A run with something new commits once, without a second time for this.
+func TestWhatIsRememberedStaysAsLongAsTheFilesDo(t *testing.T) {
+	w := newTwins(t)
+	w.log(smtpd)
+	w.passes("no file is finished", 0)
+	if w.few.finished != nil {
+		t.Errorf("%d bytes are remembered of no file", len(w.few.finished))
+	}
+	w.rotate()
+	w.log(smtpd)
+	w.passes("a file is finished", 0)
+	before := w.few.finished
+	for range 3 {
+		w.log(smtpd)
+		w.passes("something new in another", 1)
+		if !bytes.Equal(w.few.finished, before) {
+			t.Error("it is written anew, though the files are the same")
+		}
+	}
+	w.rotate()
+	w.log(smtpd)
+	w.passes("the next file is finished", 1)
+	if bytes.Equal(w.few.finished, before) {
+		t.Error("the new file is not remembered")
+	}
+	w.passes("and both are passed over", 2)
 }
