@@ -56,11 +56,12 @@ func (s *Store) looksSound() bool {
 // change that was made to it.
 func (s *Store) notice() { s.seen, _ = appearanceOf(s.path) }
 
-// note writes that into the lock file, unless it stands there or somebody else
-// has changed the file since. It does not matter if it is lost, or can't be written.
+// note writes that into the lock file, unless it stands there, somebody else has
+// changed the file since, or it is of a newer version, which is left as it is. It
+// does not matter if it is lost, or can't be written.
 func (s *Store) note(lock *os.File) {
 	now, err := appearanceOf(s.path)
-	if err != nil || !s.sound || now != s.seen {
+	if err != nil || !s.sound || !s.known || now != s.seen {
 		return
 	}
 	line := now.String()

@@ -159,6 +159,28 @@ func TestOnlyASoundFileIsNoted(t *testing.T) {
 	}
 }
 
+func TestAFileOfANewerVersionIsLeftAsItIs(t *testing.T) {
+	s := someBans(t)
+	db, err := bolt.Open(s.path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error { return errors.Join(writeSchema(tx, 99), putDigest(tx, digest(tx))) })
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	noted := appearance{}.String()
+	if err := os.WriteFile(s.lockPath(), []byte(noted), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := locked(t, s.path, false, look); !errors.Is(err, ErrNewer) {
+		t.Fatalf("error %v, want ErrNewer", err)
+	}
+	if text, err := os.ReadFile(s.lockPath()); string(text) != noted {
+		t.Errorf("the lock file was written: %q (%v)", text, err)
+	}
+}
+
 func TestNothingIsWrittenWhereItIsNotedAlready(t *testing.T) {
 	s := someBans(t)
 	before, err := appearanceOf(s.lockPath())

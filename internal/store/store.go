@@ -37,6 +37,7 @@ type Store struct {
 	salvage bool // the last commit but one will do
 
 	trusting bool       // see Trust
+	known    bool       // this version knows its schema
 	seen     appearance // of the file when it was last looked at or changed
 
 	link func(from, to string) error // gives a file a second name
@@ -130,6 +131,7 @@ func (s *Store) Update(fn func(*Tx) error) error {
 			if err != nil {
 				return err
 			}
+			s.known = true
 			t := &Tx{bolt: tx}
 			if err := errors.Join(fn(t), t.putDue()); err != nil {
 				return err
@@ -165,6 +167,7 @@ func (s *Store) View(fn func(*Tx) error) error {
 			if _, err := readSchema(tx, newestSchema(migrations)); err != nil {
 				return err
 			}
+			s.known = true
 			return fn(&Tx{bolt: tx})
 		})
 		if err != nil {
