@@ -84,7 +84,7 @@ func TestStatusKnowsWatchAsItKnowsTheTimer(t *testing.T) {
 			[]problem{{true, "smtpban-watch.service is inactive (dead)", "systemctl enable --now smtpban-watch.service"}}},
 	} {
 		s := sampleStatus(now)
-		s.problems, s.standing.Held = nil, 0
+		s.problems, s.standing.Held, s.held = nil, 0, holding{}
 		if tc.waits > 0 {
 			s.waiting = waiting{entries: 1, oldest: now.Add(-tc.waits)}
 		}
