@@ -39,8 +39,10 @@ const (
 	lazyGlance = 100 * time.Millisecond
 	lull       = time.Second
 
-	// After a pass watch rests for so many times as long as that computed: on a
-	// busy server it never takes more than a quarter of a processor.
+	// After a pass watch rests for so many times as long as that computed, but not
+	// beyond wholePass: on a busy server it takes no more than a quarter of a
+	// processor, and who protects himself or waits for his ban to end waits no
+	// longer than with the timer.
 	restShare = 3
 
 	// wholePass is after how long a pass does all that block does, also where
@@ -150,7 +152,7 @@ func cpuTime() time.Duration {
 // after so many failures in a row.
 func rest(computed time.Duration, failures int) time.Duration {
 	if failures == 0 {
-		return max(glance, restShare*computed)
+		return min(max(glance, restShare*computed), wholePass)
 	}
 	retry := firstRetry
 	for range failures - 1 {

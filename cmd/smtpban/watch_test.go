@@ -15,6 +15,7 @@ func TestWatchRestsLongerAfterLongPassesAndAfterFailures(t *testing.T) {
 	for computed, want := range map[time.Duration]time.Duration{
 		time.Millisecond:       30 * time.Millisecond,
 		100 * time.Millisecond: 300 * time.Millisecond,
+		time.Minute:            30 * time.Second, // like the timer
 	} {
 		if got := rest(computed, 0); got != want {
 			t.Errorf("after %v: %v, want %v", computed, got, want)
