@@ -194,7 +194,7 @@ func (s *socket) dump(r request, do func(data []byte)) error {
 		if err != nil {
 			return err
 		}
-		for messages := s.buffer[:size]; len(messages) >= unix.SizeofNlMsghdr; {
+		for messages := s.buffer[:size]; len(messages) > 0; {
 			header, data, rest, err := cutMessage(messages)
 			if err != nil {
 				return err
@@ -221,6 +221,9 @@ func (s *socket) dump(r request, do func(data []byte)) error {
 
 // cutMessage takes the first of several messages apart.
 func cutMessage(b []byte) (header unix.NlMsghdr, data, rest []byte, err error) {
+	if len(b) < unix.SizeofNlMsghdr {
+		return header, nil, nil, fmt.Errorf("message of %d bytes is too short", len(b))
+	}
 	native := binary.NativeEndian
 	header = unix.NlMsghdr{Len: native.Uint32(b), Type: native.Uint16(b[4:]), Flags: native.Uint16(b[6:]), Seq: native.Uint32(b[8:]), Pid: native.Uint32(b[12:])}
 	size := int(header.Len)

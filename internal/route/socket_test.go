@@ -61,3 +61,15 @@ func TestDumpOfAFamilyThatIsNotThereIsEmpty(t *testing.T) {
 		t.Errorf("%d routes, want none", len(got))
 	}
 }
+
+func TestAMessageThatIsCutOffIsAnError(t *testing.T) {
+	whole := appendMessage(nil, request{body: make([]byte, 20)}, 1)
+	for size := range whole {
+		if _, _, _, err := cutMessage(whole[:size]); err == nil {
+			t.Errorf("%d of %d bytes are taken for a message", size, len(whole))
+		}
+	}
+	if _, data, rest, err := cutMessage(append(whole, "next"...)); err != nil || len(data) != 20 || string(rest) != "next" {
+		t.Errorf("whole: %d bytes, then %q, %v", len(data), rest, err)
+	}
+}
