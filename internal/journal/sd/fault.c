@@ -24,6 +24,11 @@
 //     so that libsystemd finds a damaged file, as after a crash in which pages
 //     were not written. It has no other defence when its own tools use such a
 //     handler. What zeros can do inside of a field, the reader looks for.
+//   - One thing it can't mend: libsystemd asserts of some objects that they are
+//     still what it has just found them to be, and aborts the process if a file
+//     was cut off in between, once in tens of thousands of such cuts. That loses
+//     nothing. What was read is committed together with how far, and the next
+//     run finds the damage as it opens the file.
 //   - The page stays until libsystemd unmaps it, and does not show what may be
 //     written there again. The reader is closed and the process ends soon.
 
