@@ -32,6 +32,7 @@ func (d damage) Unwrap() error      { return d.error }
 // ever, so that only the file can be closed.
 func (s *Store) with(readOnly bool, fn func(*bolt.DB) error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() { s.damaged = s.damaged || errors.Is(err, ErrDamaged) }()
 	if !s.sound {
 		s.notice()
 		s.sound = s.looksSound()
@@ -67,7 +68,7 @@ func (s *Store) with(readOnly bool, fn func(*bolt.DB) error) (err error) {
 		if err := db.View(checkContent); err != nil {
 			return errors.Join(fmt.Errorf("opening state %s: %w", s.path, err), db.Close())
 		}
-		s.sound = true
+		s.sound, s.damaged = true, false
 	}
 	return errors.Join(fn(db), db.Close())
 }

@@ -42,7 +42,7 @@ func (s *Store) Trust() { s.trusting = true }
 
 // looksSound reports whether an earlier run left the file just like this.
 func (s *Store) looksSound() bool {
-	if !s.trusting || s.salvage {
+	if !s.trusting || s.salvage || s.damaged {
 		return false
 	}
 	noted, err := os.ReadFile(s.lockPath())
@@ -58,13 +58,17 @@ func (s *Store) notice() { s.seen, _ = appearanceOf(s.path) }
 
 // note writes that into the lock file, unless it stands there, somebody else has
 // changed the file since, or it is of a newer version, which is left as it is. It
-// does not matter if it is lost, or can't be written.
+// does not matter if it is lost, or can't be written. Of a file that was found
+// damaged and was not mended no note is left.
 func (s *Store) note(lock *os.File) {
 	now, err := appearanceOf(s.path)
-	if err != nil || !s.sound || !s.known || now != s.seen {
+	line := now.String()
+	switch {
+	case s.damaged:
+		line = ""
+	case err != nil || !s.sound || !s.known || now != s.seen:
 		return
 	}
-	line := now.String()
 	noted := make([]byte, len(line)+1)
 	if n, err := lock.ReadAt(noted, 0); err == io.EOF && string(noted[:n]) == line {
 		return

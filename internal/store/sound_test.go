@@ -91,6 +91,18 @@ func TestAFileThatLooksAsItWasLeftIsSoundForWhoTrustsThat(t *testing.T) {
 	}
 }
 
+// What one run has found, the next must not take for sound, although nobody has
+// written to the file.
+func TestNobodyTrustsAFileThatWasFoundDamaged(t *testing.T) {
+	s := someBans(t)
+	decay(t, s)
+	for _, trust := range []bool{false, true} {
+		if err := locked(t, s.path, trust, look); !errors.Is(err, ErrDamaged) {
+			t.Errorf("with trust %v: %v", trust, err)
+		}
+	}
+}
+
 func TestWhoeverWritesIsNoticed(t *testing.T) {
 	for name, change := range map[string]func(*testing.T, *Store){
 		"a pair lost": loseBan,

@@ -34,6 +34,7 @@ const busy = 10 * time.Second
 type Store struct {
 	path    string
 	sound   bool // it was looked at, and nothing is wrong with it
+	damaged bool // something was found to be wrong with it
 	salvage bool // the last commit but one will do
 
 	trusting bool       // see Trust
