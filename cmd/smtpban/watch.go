@@ -42,7 +42,8 @@ const (
 	// After a pass watch rests for so many times as long as that computed, but not
 	// beyond wholePass: on a busy server it takes no more than a quarter of a
 	// processor, and who protects himself or waits for his ban to end waits no
-	// longer than with the timer.
+	// longer than with the timer. It rests as long as the pass took, too: a slow
+	// disk, where Postfix may have its queue, is never busy with ours all the time.
 	restShare = 3
 
 	// wholePass is after how long a pass does all that block does, also where
@@ -86,7 +87,7 @@ func (a *app) watch(ctx context.Context) {
 		if failures > 0 {
 			deadline = begin
 		}
-		if !await(ctx, &watcher, rest(cpuTime()-before, failures), deadline) {
+		if !await(ctx, &watcher, rest(time.Since(begin), cpuTime()-before, failures), deadline) {
 			return
 		}
 	}
@@ -148,11 +149,11 @@ func cpuTime() time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// rest returns how long to do nothing after a pass that computed so long, and
-// after so many failures in a row.
-func rest(computed time.Duration, failures int) time.Duration {
+// rest returns how long to do nothing after a pass that took and computed so long,
+// and after so many failures in a row.
+func rest(took, computed time.Duration, failures int) time.Duration {
 	if failures == 0 {
-		return min(max(glance, restShare*computed), wholePass)
+		return min(max(glance, took, restShare*computed), wholePass)
 	}
 	retry := firstRetry
 	for range failures - 1 {

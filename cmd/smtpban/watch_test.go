@@ -12,18 +12,19 @@ import (
 )
 
 func TestWatchRestsLongerAfterLongPassesAndAfterFailures(t *testing.T) {
-	for computed, want := range map[time.Duration]time.Duration{
-		time.Millisecond:       30 * time.Millisecond,
-		100 * time.Millisecond: 300 * time.Millisecond,
-		time.Minute:            30 * time.Second, // like the timer
+	for _, c := range []struct{ took, computed, want time.Duration }{
+		{2 * time.Millisecond, time.Millisecond, 30 * time.Millisecond},
+		{110 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond},
+		{500 * time.Millisecond, 10 * time.Millisecond, 500 * time.Millisecond}, // it waited for the disk
+		{time.Minute, time.Minute, 30 * time.Second},                            // like the timer
 	} {
-		if got := rest(computed, 0); got != want {
-			t.Errorf("after %v: %v, want %v", computed, got, want)
+		if got := rest(c.took, c.computed, 0); got != c.want {
+			t.Errorf("after %v, %v of which it computed: %v, want %v", c.took, c.computed, got, c.want)
 		}
 	}
 	var got []time.Duration
 	for failures := 1; failures < 9; failures++ {
-		got = append(got, rest(time.Millisecond, failures)/time.Second)
+		got = append(got, rest(time.Second, time.Millisecond, failures)/time.Second)
 	}
 	if diff := cmp.Diff([]time.Duration{1, 2, 4, 8, 16, 30, 30, 30}, got); diff != "" {
 		t.Errorf("seconds after failures (-want +got):\n%s", diff)
