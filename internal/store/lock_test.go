@@ -85,7 +85,7 @@ func TestAReaderWaitsForACommitAndSeesIt(t *testing.T) {
 	var commit time.Time
 	read := make(chan error)
 	go func() {
-		read <- s.View(func(tx *Tx) (err error) {
+		read <- New(s.path).View(func(tx *Tx) (err error) { // as another process does
 			commit, err = tx.LastCommit()
 			return err
 		})

@@ -30,7 +30,8 @@ var ErrNewer = errors.New("written by a newer version of smtpban")
 // busy is how long to wait for somebody who has the file open.
 const busy = 10 * time.Second
 
-// Store is a state file, which need not exist yet.
+// Store is a state file, which need not exist yet. One goroutine at a time may use it:
+// what runs beside it has a Store of its own, as another process has.
 type Store struct {
 	path    string
 	sound   bool // it was looked at, and nothing is wrong with it
