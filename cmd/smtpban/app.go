@@ -124,6 +124,17 @@ func (a *app) state(cfg config.Config) *store.Store {
 	return store.New(path)
 }
 
+// existing returns the configuration and the state that is only looked at, which must
+// not be one that was lost.
+func (a *app) existing() (config.Config, *store.Store, error) {
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return config.Config{}, nil, err
+	}
+	s := a.state(cfg)
+	return cfg, s, lost(s)
+}
+
 // begin starts a pass over the state. It holds the lock until end is called. A
 // dry run works on a copy, and one over another log than this machine's, with no
 // state named, on an empty state.

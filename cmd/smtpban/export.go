@@ -22,12 +22,8 @@ func newExportCommand(a *app) *cobra.Command {
 // export prints a copy of the state, because a slow reader of what is printed
 // must not keep the runs that write waiting.
 func (a *app) export() error {
-	cfg, err := a.loadConfig()
+	_, s, err := a.existing()
 	if err != nil {
-		return err
-	}
-	s := a.state(cfg)
-	if err := lost(s); err != nil {
 		return err
 	}
 	scratch, remove, err := s.Scratch()

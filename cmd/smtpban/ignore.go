@@ -154,12 +154,8 @@ func quoted(reason string) string {
 }
 
 func (a *app) listIgnores() error {
-	cfg, err := a.loadConfig()
+	_, s, err := a.existing()
 	if err != nil {
-		return err
-	}
-	s := a.state(cfg)
-	if err := lost(s); err != nil {
 		return err
 	}
 	ignores, err := pass.Pass{Store: s, Now: a.now}.Ignores()

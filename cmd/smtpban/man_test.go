@@ -144,6 +144,31 @@ func exitStatuses(t *testing.T) (statuses []string) {
 	return statuses
 }
 
+// sampleReport tells of a client that was banned and comes all the same, and of its
+// neighbour, who came close to a ban.
+func sampleReport(at func(clock string) time.Time, b report.Ban) report.Report {
+	neighbour := netip.MustParsePrefix("203.0.113.10/32")
+	attempts := func(hour string, n, bans int) report.Hour {
+		return report.Hour{Start: at(hour), Attempts: map[ban.Class]int{ban.SASLAuth: n}, Bans: bans}
+	}
+	return report.Report{
+		Host: "mx1.example", Until: at("10:00:00"), Bans: []report.Ban{b}, Attackers: 2,
+		Clients: []report.Client{
+			{Prefix: b.Prefix, Failures: 7, First: at("07:30:00"), Last: at("09:15:00"), State: report.Blocked},
+			{Prefix: neighbour, Failures: 4, First: at("07:45:00"), Last: at("09:30:00"), State: report.Open},
+		},
+		Ineffective: []report.Ineffective{{Prefix: b.Prefix, Since: at("08:00:30"), Last: at("09:15:00")}},
+		Seen:        []report.Seen{{Class: ban.SASLAuth, Count: store.Count{Events: 13, Counted: 11}}},
+		Gaps:        []store.Gap{{From: at("03:00:00"), To: at("03:00:07.5"), Reason: "the last entry read is gone from the journal"}},
+		Unknown:     []store.Shape{{Text: "smtpd: warning: CLIENT: tried N new tricks", Count: 1, First: at("09:15:00"), Last: at("09:15:00")}},
+		Changes:     report.Changes{New: report.Group{Named: []report.Change{{Ban: b.Ban}}}},
+		Near:        report.Near{Clients: []report.NearMiss{{Prefix: neighbour, Points: 4, At: at("09:30:00")}}, MaxRetry: 5},
+		Networks:    []report.Network{{Prefix: netip.MustParsePrefix("203.0.113.0/24"), Clients: 2, Failures: 11}},
+		Users:       report.Users{Named: []report.User{{Name: "info", Attempts: 9}}, Others: 2},
+		Hours:       []report.Hour{attempts("07:00:00", 5, 0), attempts("08:00:00", 4, 1), attempts("09:00:00", 4, 1)},
+	}
+}
+
 func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 	at := func(clock string) time.Time {
 		stamp, err := time.Parse(time.RFC3339Nano, "2026-03-01T"+clock+"Z")
@@ -160,18 +185,7 @@ func TestManualPageShowsTheJSONAsItIs(t *testing.T) {
 		Prefix: netip.MustParsePrefix("2001:db8:bad::/48"), Start: at("09:00:00"),
 		Until: ban.Forever, Count: 1, Origin: ban.OriginManual, Reason: "scans us",
 	}}}
-	summary := report.Report{Host: "mx1.example", Until: at("10:00:00"), Clients: []report.Client{{
-		Prefix: client, Failures: 7, First: at("07:30:00"), Last: at("09:15:00"), State: report.Blocked,
-	}}, Ineffective: []report.Ineffective{{Prefix: client, Since: at("08:00:30"), Last: at("09:15:00")}},
-		Seen:      []report.Seen{{Class: ban.SASLAuth, Count: store.Count{Events: 9, Counted: 7}}},
-		Gaps:      []store.Gap{{From: at("03:00:00"), To: at("03:00:07.5"), Reason: "the last entry read is gone from the journal"}},
-		Unknown:   []store.Shape{{Text: "smtpd: warning: CLIENT: tried N new tricks", Count: 1, First: at("09:15:00"), Last: at("09:15:00")}},
-		Attackers: 1,
-		Changes:   report.Changes{New: report.Group{Named: []report.Change{{Ban: bans[0].Ban}}}},
-		Near:      report.Near{Clients: []report.NearMiss{{Prefix: netip.MustParsePrefix("198.51.100.7/32"), Points: 4, At: at("09:30:00")}}, MaxRetry: 5},
-		Networks:  []report.Network{{Prefix: netip.MustParsePrefix("203.0.113.0/24"), Clients: 3, Failures: 12}},
-		Users:     report.Users{Named: []report.User{{Name: "info", Attempts: 5}}, Others: 2},
-		Hours:     []report.Hour{{Start: at("09:00:00"), Attempts: map[ban.Class]int{ban.SASLAuth: 9}, Bans: 1}}}
+	summary := sampleReport(at, bans[0])
 	line, err := matched("warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=alice")
 	if err != nil {
 		t.Fatal(err)

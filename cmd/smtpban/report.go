@@ -174,12 +174,8 @@ func (r *reporting) saveAll(gathered report.Report) error {
 
 // look runs what changes nothing, without the lock.
 func (a *app) look(do func(config.Config, pass.Pass, *kernel) error) error {
-	cfg, err := a.loadConfig()
+	cfg, s, err := a.existing()
 	if err != nil {
-		return err
-	}
-	s := a.state(cfg)
-	if err := lost(s); err != nil {
 		return err
 	}
 	k, err := a.openKernel(cfg, s)

@@ -40,19 +40,23 @@ func (b *bench) allClasses() (path string, err error) {
 	return path, os.WriteFile(path, []byte(text.String()), 0o644)
 }
 
-// analysis returns the command that judges the whole journal, after it was seen
+// analysis returns the command that judges the whole journal, which is in dir, after it was seen
 // to find just what there is to be found.
-func (b *bench) analysis(dir string, truth Truth) ([]string, error) {
+func (b *bench) analysis() (args []string, dir string, truth Truth, err error) {
+	dir, truth, err = b.journal(files)
+	if err != nil {
+		return nil, "", Truth{}, err
+	}
 	config, err := b.allClasses()
 	if err != nil {
-		return nil, err
+		return nil, "", Truth{}, err
 	}
-	args := []string{"simulate", "--config", config, "-D", dir, "--postfix-user", strconv.Itoa(postfixUID), "--now", now(), "-o", "json"}
+	args = []string{"simulate", "--config", config, "-D", dir, "--postfix-user", strconv.Itoa(postfixUID), "--now", now(), "-o", "json"}
 	u, err := execute(b.binary, args...)
 	if err != nil {
-		return nil, err
+		return nil, "", Truth{}, err
 	}
-	return args, checkTruth(u.out, truth)
+	return args, dir, truth, checkTruth(u.out, truth)
 }
 
 // checkTruth compares what simulate -o json says of each client with what is true.
@@ -81,11 +85,7 @@ func checkTruth(out []byte, truth Truth) error {
 
 // scan is row 1.
 func scan(b *bench, r row) error {
-	dir, truth, err := b.journal(files)
-	if err != nil {
-		return err
-	}
-	args, err := b.analysis(dir, truth)
+	args, dir, truth, err := b.analysis()
 	if err != nil {
 		return err
 	}
@@ -107,11 +107,7 @@ func scan(b *bench, r row) error {
 
 // besideJournalctl is row 3.
 func besideJournalctl(b *bench, r row) error {
-	dir, truth, err := b.journal(files)
-	if err != nil {
-		return err
-	}
-	args, err := b.analysis(dir, truth)
+	args, dir, _, err := b.analysis()
 	if err != nil {
 		return err
 	}
@@ -127,16 +123,12 @@ func besideJournalctl(b *bench, r row) error {
 // besideFail2ban is row 2. Debian's packages are unpacked, not installed.
 func besideFail2ban(b *bench, r row) error {
 	const goal = "at most 0.13"
-	dir, truth, err := b.journal(files)
-	if err != nil {
-		return err
-	}
 	root := peers(b.folder)
 	if _, err := os.Stat(filepath.Join(root, "usr/bin/fail2ban-regex")); err != nil {
 		b.skip(r, "not installed, and not to be had", goal)
 		return nil
 	}
-	args, err := b.analysis(dir, truth)
+	args, dir, truth, err := b.analysis()
 	if err != nil {
 		return err
 	}

@@ -177,8 +177,8 @@ func (r Report) begun() (words []string) {
 	say(c.Spared, "client would have been banned, but is protected", "clients would have been banned, but are protected", func(c Change) string {
 		return strings.TrimSuffix(ClientName(c.Prefix)+" ("+Printable(c.Why)+")", " ()")
 	})
-	say(c.Held, "ban is held back, since nobody can log in (see OUTAGES in smtpban(8))",
-		"bans are held back, since nobody can log in (see OUTAGES in smtpban(8))", plainly)
+	say(c.Held, "ban is held back because of an outage (see OUTAGES in smtpban(8))",
+		"bans are held back because of an outage (see OUTAGES in smtpban(8))", plainly)
 	return words
 }
 
