@@ -9,6 +9,7 @@
 #   sudo make bench         measure it beside C, ip, journalctl and fail2ban: half an hour
 #   sudo make bench-quick   the same with a tenth of everything, in a minute
 #   sudo make bench-reaction  see how many guesses the timer, watch and fail2ban let through
+#   sudo make bench-activation  see what a start by the timer costs, systemd and the sandbox included
 #   make bench-go           run the benchmarks of single packages
 #   sudo make torture       run what must survive everything, at full length: hours
 #   sudo make torture-kill  run a row of that
@@ -41,7 +42,7 @@ pages := $(patsubst man/%.md,build/man/%,$(wildcard man/*.md))
 aliases := $(addprefix build/man/,$(addsuffix .8,$(filter-out smtpban-block.service,$(units))))
 completions := build/completion/bash build/completion/zsh build/completion/fish
 
-.PHONY: all build man install uninstall packages demo test bench bench-quick bench-reaction bench-go
+.PHONY: all build man install uninstall packages demo test bench bench-quick bench-reaction bench-activation bench-go
 .PHONY: torture torture-table fuzz fixtures clean
 .DELETE_ON_ERROR:
 
@@ -164,6 +165,12 @@ bench-reaction:
 	.ci/prerequisites
 	$(MAKE) build man
 	CI=true SMTPBAN_INTEGRATION=1 SMTPBAN_REACTION=1 go test ./integration/ -count=1 -v -timeout 1h -run TestReaction
+
+# In a booted Debian 12 and a 13: five minutes.
+bench-activation:
+	.ci/prerequisites
+	$(MAKE) build man
+	CI=true SMTPBAN_INTEGRATION=1 SMTPBAN_ACTIVATION=1 go test ./integration/ -count=1 -v -timeout 1h -run TestActivation
 
 # The rows of the table in integration/README.md, each the test TestTorture... of that name:
 # "make torture-kill" runs one of them, SEED and ROUNDS change it, and ROUND runs a
