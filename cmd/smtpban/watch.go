@@ -52,8 +52,9 @@ const (
 	wholePass = 30 * time.Second
 
 	// After a failure the next pass comes so much later, and then later still, up to
-	// wholePass: what is wrong may last.
-	firstRetry = time.Second
+	// wholePass: what is wrong may last. Mostly it does not: journald was just about to
+	// begin a new file, and nobody is banned until the next pass.
+	firstRetry = 100 * time.Millisecond
 )
 
 // watch makes a pass, as block does, whenever something was logged, until the

@@ -23,11 +23,11 @@ func TestWatchRestsLongerAfterLongPassesAndAfterFailures(t *testing.T) {
 		}
 	}
 	var got []time.Duration
-	for failures := 1; failures < 9; failures++ {
-		got = append(got, rest(time.Second, time.Millisecond, failures)/time.Second)
+	for failures := 1; failures < 12; failures++ {
+		got = append(got, rest(time.Second, time.Millisecond, failures)/time.Millisecond)
 	}
-	if diff := cmp.Diff([]time.Duration{1, 2, 4, 8, 16, 30, 30, 30}, got); diff != "" {
-		t.Errorf("seconds after failures (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]time.Duration{100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000}, got); diff != "" {
+		t.Errorf("milliseconds after failures (-want +got):\n%s", diff)
 	}
 }
 
