@@ -174,7 +174,8 @@ bench-activation:
 
 # The rows of the table in integration/README.md, each the test TestTorture... of that name:
 # "make torture-kill" runs one of them, SEED and ROUNDS change it, and ROUND runs a
-# single round again. A run that was interrupted goes on where it was.
+# single round again; LENGTH=90m and RATE=50, attempts a second, change that of watch.
+# A run that was interrupted goes on where it was.
 rows = kill failpoints powercut damage disk concurrent forged vacuum watch reboots addresses configurations month
 
 ROW = $(rows)
@@ -185,6 +186,7 @@ torture:
 	@failed=; for row in $(ROW); do \
 		CI=true SMTPBAN_INTEGRATION=1 SMTPBAN_TORTURE=full \
 		SMTPBAN_ROUNDS=$(ROUNDS) SMTPBAN_SEED=$(SEED) SMTPBAN_ROUND=$(ROUND) \
+		SMTPBAN_LENGTH=$(LENGTH) SMTPBAN_RATE=$(RATE) \
 		go test ./integration/... -count=1 -v -timeout 0 -run "(?i)^TestTorture$$row\$$" || failed="$$failed $$row"; \
 	done; $(MAKE) -s torture-table; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 

@@ -27,11 +27,15 @@ const (
 	nearlyReact   = 150 * time.Millisecond // 99 %
 	idleShare     = 0.005                  // of a processor
 	mostAnonymous = 16.0                   // MiB
+	mostOpen      = 32                     // descriptors, however many files come and go
 )
 
-// watchPause is between two attempts, which are 200 a second together. A client
-// makes as many as bring a ban, and is another one then.
-const watchPause = 5 * time.Millisecond
+// At full length a round lasts two hours with 200 attempts a second, unless these
+// say otherwise. A client makes as many as bring a ban, and is another one then.
+const (
+	lengthVariable = "SMTPBAN_LENGTH" // as in 90m
+	rateVariable   = "SMTPBAN_RATE"   // attempts a second
+)
 
 // watchBan is so short that bans run out while others begin.
 const watchBan = 30 * time.Second
@@ -49,21 +53,21 @@ path = %q
 
 // TestTortureWatch has smtpban watch while journald logs 200 attempts a second,
 // rotates its files, has them vacuumed and is restarted. Every attempt counts once,
-// also where watch is killed and block goes on, and each ban has its route soon.
-// Then there is quiet.
+// also where watch is stopped or killed and block goes on, and back, many times over;
+// and each ban has its route soon. Then there is quiet.
 func TestTortureWatch(t *testing.T) {
 	private(t)
 	binary := build(t)
 	torture.Run(t, torture.Row{
-		Title: "watch at 200 attempts/s, with rotation, vacuum and restarts of journald",
+		Title: "watch at 200 attempts/s, with rotation, vacuum, restarts of journald, and handovers to block and back",
 		Goal:  "2 hours: 0 lost, 0 double, p50 60 ms and p99 150 ms from log to route; 16 MiB; idle 0.5 % of a processor",
-		Short: 1, Full: 6,
+		Short: 1, Full: 1,
 		Figure: func(y torture.Tally) string {
-			return fmt.Sprintf("%d attempts, %d bans, %d rotations, %d files removed, %d restarts of journald, %d of watch; %d attempts removed unread and told, 0 of the others lost, 0 double; p50 %.0f ms, p99 %.0f ms in the worst round; %.1f MiB; idle %.2f %%",
-				y.Counts["attempts"], y.Counts["bans"], y.Counts["rotations"], y.Counts["removed"], y.Counts["restarts"], y.Counts["handovers"], y.Counts["unread"], y.Worst["p50"], y.Worst["p99"], y.Worst["MiB"], y.Worst["idle"])
+			return fmt.Sprintf("%d attempts, %d bans, %d rotations, %d files removed, %d restarts of journald, %d handovers; %d attempts removed unread and told, 0 of the others lost, 0 double; p50 %.0f ms, p99 %.0f ms; at most %.1f MiB, %.0f descriptors; idle %.2f %%",
+				y.Counts["attempts"], y.Counts["bans"], y.Counts["rotations"], y.Counts["removed"], y.Counts["restarts"], y.Counts["handovers"], y.Counts["unread"], y.Worst["p50"], y.Worst["p99"], y.Worst["MiB"], y.Worst["descriptors"], y.Worst["idle"])
 		},
 		Check: func(y torture.Tally) error {
-			return errors.Join(tooFew(y, "bans", 100*y.Rounds), tooFew(y, "rotations", 2*y.Rounds), tooFew(y, "restarts", y.Rounds), checkGoals(y))
+			return errors.Join(tooFew(y, "bans", 100*y.Rounds), tooFew(y, "rotations", 2*y.Rounds), tooFew(y, "restarts", y.Rounds), tooFew(y, "handovers", handovers()*y.Rounds), checkGoals(y))
 		},
 	}, func(r *torture.Round) error {
 		m := newMachine(t, binary, r.Dir(t))
@@ -82,7 +86,7 @@ func TestTortureWatch(t *testing.T) {
 func checkGoals(y torture.Tally) error {
 	var errs []error
 	for what, most := range map[string]float64{
-		"p50": float64(halfReact.Milliseconds()), "p99": float64(nearlyReact.Milliseconds()), "MiB": mostAnonymous, "idle": 100 * idleShare,
+		"p50": float64(halfReact.Milliseconds()), "p99": float64(nearlyReact.Milliseconds()), "MiB": mostAnonymous, "descriptors": mostOpen, "idle": 100 * idleShare,
 	} {
 		if torture.Full() && y.Worst[what] > most {
 			errs = append(errs, fmt.Errorf("%s is %.2f, at most %.2f is wanted", what, y.Worst[what], most))
@@ -91,20 +95,38 @@ func checkGoals(y torture.Tally) error {
 	return errors.Join(errs...)
 }
 
+// handovers is how often in a round watch hands over to block, and back.
+func handovers() int {
+	if torture.Full() {
+		return 20
+	}
+	return 3
+}
+
 // vigil is a round: an attic where watch runs.
 type vigil struct {
 	attic
-	t     *testing.T
-	watch *run
+	t      *testing.T
+	watch  *run
+	pause  time.Duration   // between two attempts
+	pauses []time.Duration // between the rotations
 
 	tried    []time.Time // when a client made its last attempt, by its number
 	restarts int
 }
 
 func (v *vigil) tell() error {
-	length, quiet := 8*time.Second, 5*time.Second
+	length, rate, quiet := 8*time.Second, 200, 5*time.Second
 	if torture.Full() {
-		length, quiet = 20*time.Minute, time.Minute
+		quiet = time.Minute
+		var err error
+		if length, rate, err = fullRound(); err != nil {
+			return err
+		}
+	}
+	v.pause, v.pauses = time.Second/time.Duration(rate), v.attic.pauses()
+	for i := range v.pauses {
+		v.pauses[i] *= time.Duration(max(1, 1000/rate)) // each file has some entries
 	}
 	if err := v.write(1_000_000); err != nil { // else there is no journal yet
 		return err
@@ -116,12 +138,21 @@ func (v *vigil) tell() error {
 	defer routes.Stop()
 	v.startWatch()
 	defer func() { v.watch.Process.Kill(); v.watch.Wait() }()
-	end := time.Now().Add(length)
-	err = v.attack(end.Add(-length / 8))
-	if err := errors.Join(err, v.handOver(), v.attack(end)); err != nil {
-		return err
+	return errors.Join(v.attack(length), v.idle(quiet), v.check(routes))
+}
+
+// fullRound returns how long a round lasts at full length, and how many attempts
+// there are in a second.
+func fullRound() (length time.Duration, rate int, err error) {
+	length, rate = 2*time.Hour, 200
+	var errs [2]error
+	if text := os.Getenv(lengthVariable); text != "" {
+		length, errs[0] = time.ParseDuration(text)
 	}
-	return errors.Join(v.idle(quiet), v.check(routes))
+	if text := os.Getenv(rateVariable); text != "" {
+		rate, errs[1] = strconv.Atoi(text)
+	}
+	return length, max(1, rate), errors.Join(errs[:]...)
 }
 
 // startWatch starts it as the unit does.
@@ -133,37 +164,65 @@ func (v *vigil) startWatch() {
 	}
 }
 
-// attack logs attempts until the end, while the journal's files come and go.
-func (v *vigil) attack(end time.Time) error {
-	stopped := make(chan struct{})
-	pauses := v.pauses()
-	for i := range pauses {
-		pauses[i] *= 5
-	}
-	var others sync.WaitGroup
-	var errRemoving error
-	others.Go(func() { errRemoving = v.keepRemoving(stopped, pauses) })
-	restart := time.Now().Add(2 * time.Second)
-	var err error
-	for next := time.Now(); err == nil && time.Now().Before(end); next = next.Add(watchPause) {
-		time.Sleep(time.Until(next))
-		if err = v.attempt(); err == nil && len(v.tried) > 0 && time.Now().After(restart) {
-			close(stopped) // who signals journald must know it
-			others.Wait()
-			if err = errors.Join(errRemoving, v.restartJournald()); err != nil {
+// attack has clients make attempts for so long, while the journal's files come and
+// go. In the last eighth of it watch hands over, again and again; before, it is the
+// same process all the time.
+func (v *vigil) attack(length time.Duration) error {
+	end, left := time.Now().Add(length), handovers()
+	next, every := end.Add(-length/8), length/8/time.Duration(left)
+	looked := time.Now()
+	for lasts := 2 * time.Second; time.Now().Before(end) || left > 0; lasts = time.Duration(3+v.Rand.IntN(10)) * time.Second {
+		stop := v.begin()
+		var err error
+		for restart := time.Now().Add(lasts); err == nil && time.Now().Before(restart) && (time.Now().Before(end) || left > 0); {
+			time.Sleep(10 * time.Millisecond)
+			if left > 0 && time.Now().After(next) {
+				next, left = next.Add(every), left-1
+				err = v.handOver()
+			}
+		}
+		// Who signals journald must know it.
+		if err := errors.Join(err, stop(), v.restartJournald()); err != nil {
+			return err
+		}
+		if now := time.Now(); now.Sub(looked) > length/16 {
+			looked = now
+			if err := v.look(); err != nil {
 				return err
 			}
-			stopped = make(chan struct{})
-			others.Go(func() { errRemoving = v.keepRemoving(stopped, pauses) })
-			next, restart = time.Now(), time.Now().Add(time.Duration(3+v.Rand.IntN(10))*time.Second)
 		}
 	}
-	for err == nil && v.written%5 != 0 {
-		err = v.attempt()
+	return nil
+}
+
+// begin lets attempts be logged, and files come and go, until stop is called.
+func (v *vigil) begin() (stop func() error) {
+	stopped := make(chan struct{})
+	var others sync.WaitGroup
+	var errTrying, errRemoving error
+	others.Go(func() { errTrying = v.keepTrying(stopped) })
+	others.Go(func() { errRemoving = v.keepRemoving(stopped, v.pauses) })
+	return func() error {
+		close(stopped)
+		others.Wait()
+		return errors.Join(errTrying, errRemoving)
 	}
-	close(stopped)
-	others.Wait()
-	return errors.Join(err, errRemoving)
+}
+
+// keepTrying has each client make all of its attempts.
+func (v *vigil) keepTrying(stopped <-chan struct{}) error {
+	for next := time.Now(); ; next = next.Add(v.pause) {
+		select {
+		case <-stopped:
+			if v.written%5 == 0 {
+				return nil
+			}
+		case <-time.After(time.Until(next)):
+		}
+		if err := v.attempt(); err != nil {
+			return err
+		}
+	}
 }
 
 // attempt is one of the client whose turn it is.
@@ -193,32 +252,47 @@ func (v *vigil) restartJournald() error {
 	return nil
 }
 
-// handOver kills watch in the middle of it, lets block go on, and watch again.
+// handOver ends watch in the middle of it, lets block go on, and watch again. As
+// with the units, the next one may begin before the last one has ended.
 func (v *vigil) handOver() error {
-	if v.watch.ProcessState != nil {
-		return v.watch.fail("it ended by itself")
-	}
 	signal := []os.Signal{unix.SIGKILL, unix.SIGTERM}[v.Rand.IntN(2)]
-	for range 20 {
-		if err := v.attempt(); err != nil {
-			return err
-		}
-	}
 	if err := v.watch.Process.Signal(signal); err != nil {
 		return v.watch.fail("it ended by itself: %v", err)
+	}
+	block := &run{Cmd: exec.Command(v.binary, "block", "--quiet", "--config", v.config())}
+	block.Stdout, block.Stderr = &block.output, &block.output
+	if err := block.Start(); err != nil {
+		return err
 	}
 	if err := v.watch.Wait(); err != nil && signal == unix.SIGTERM {
 		return v.watch.fail("told to stop")
 	}
 	v.complaints()
-	block := &run{Cmd: exec.Command(v.binary, "block", "--quiet", "--config", v.config())}
-	block.Stdout, block.Stderr = &block.output, &block.output
-	if block.Run(); block.status() > 1 {
+	v.startWatch()
+	if block.Wait(); block.status() > 1 {
 		return block.fail("after watch")
 	}
-	v.startWatch()
 	v.Count("handovers", 1)
 	return nil
+}
+
+// look keeps how much memory and how many descriptors watch has.
+func (v *vigil) look() error {
+	process := fmt.Sprintf("/proc/%d/", v.watch.Process.Pid)
+	status, err := os.ReadFile(process + "status")
+	if err != nil {
+		return v.watch.fail("it ended by itself: %v", err)
+	}
+	open, err := os.ReadDir(process + "fd")
+	if err != nil {
+		return err
+	}
+	_, rest, _ := bytes.Cut(status, []byte("\nRssAnon:"))
+	kibibytes, err := strconv.ParseFloat(string(bytes.Fields(rest)[0]), 64)
+	v.Worst("MiB", kibibytes/1024)
+	v.Worst("descriptors", float64(len(open)))
+	v.t.Logf("round %d: %d attempts, %.1f MiB, %d descriptors", v.N, v.written, kibibytes/1024, len(open))
+	return err
 }
 
 // idle lets nothing be logged, and looks what watch needs meanwhile.
@@ -234,14 +308,7 @@ func (v *vigil) idle(quiet time.Duration) error {
 		return err
 	}
 	v.Worst("idle", 100*(after-before).Seconds()/quiet.Seconds())
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", v.watch.Process.Pid))
-	if err != nil {
-		return err
-	}
-	_, rest, _ := bytes.Cut(status, []byte("\nRssAnon:"))
-	kibibytes, err := strconv.ParseFloat(string(bytes.Fields(rest)[0]), 64)
-	v.Worst("MiB", kibibytes/1024)
-	return err
+	return v.look()
 }
 
 // cpuTime returns what all threads of a process have used, see
