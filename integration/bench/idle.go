@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,6 +65,9 @@ func (b *bench) idleOn(files int) (idleState, error) {
 		return s, err
 	}
 	if s.cursor, err = cursor(s.state); err != nil {
+		return s, err
+	}
+	if err := s.teachBefore(); err != nil {
 		return s, err
 	}
 	b.states[files] = s
@@ -171,6 +177,50 @@ func cursor(state string) (string, error) {
 		return p.Cursor, err
 	}
 	return "", errors.Join(err, fmt.Errorf("%s has no position", state))
+}
+
+// teachBefore lets the state of before know what runs have learned of the machine
+// and of the files of its journal: it is one on which smtpban has been running, and
+// what was learned then was the same but for the positions.
+func (s idleState) teachBefore() error {
+	earlier, err := pass.Positions(store.New(s.before))
+	if err != nil {
+		return err
+	}
+	later, err := pass.Positions(store.New(s.state))
+	if err != nil {
+		return err
+	}
+	learned := map[string][]byte{"machine": nil, "journal": nil} // as cmd/smtpban names them
+	err = store.New(s.state).View(func(tx *store.Tx) error {
+		for name := range learned {
+			value, err := tx.Setting(name)
+			if err == nil && value == nil {
+				err = fmt.Errorf("%s has no setting %q", s.state, name)
+			}
+			if err != nil {
+				return err
+			}
+			learned[name] = slices.Clone(value)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for boot, p := range later {
+		learned["journal"] = bytes.Replace(learned["journal"], withoutCursor(p), withoutCursor(earlier[boot]), 1)
+	}
+	return store.New(s.before).Update(func(tx *store.Tx) error {
+		return errors.Join(tx.PutSetting("machine", learned["machine"]), tx.PutSetting("journal", learned["journal"]))
+	})
+}
+
+// withoutCursor is a position as it stands in the setting "journal".
+func withoutCursor(p journal.Position) []byte {
+	p.Cursor = ""
+	value, _ := p.MarshalBinary() // it never fails
+	return hex.AppendEncode(nil, value)
 }
 
 func copyFile(to, from string) error {
