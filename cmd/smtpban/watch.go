@@ -52,8 +52,8 @@ const (
 	wholePass = 30 * time.Second
 
 	// After a failure the next pass comes so much later, and then later still, up to
-	// wholePass: what is wrong may last. Mostly it does not: journald was just about to
-	// begin a new file, and nobody is banned until the next pass.
+	// wholePass: what is wrong may last. Or it is over at once, as where files of the
+	// journal come and go, and nobody is banned until the next pass.
 	firstRetry = 100 * time.Millisecond
 )
 
