@@ -209,6 +209,9 @@ func (s idleState) teachBefore() error {
 		return err
 	}
 	for boot, p := range later {
+		if !bytes.Contains(learned["journal"], withoutCursor(p)) {
+			return fmt.Errorf("the setting %q of %s has another form now", "journal", s.state)
+		}
 		learned["journal"] = bytes.Replace(learned["journal"], withoutCursor(p), withoutCursor(earlier[boot]), 1)
 	}
 	return store.New(s.before).Update(func(tx *store.Tx) error {
