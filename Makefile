@@ -6,7 +6,7 @@
 #   make packages           pack it as .deb and .rpm, in build/packages
 #   make demo               see it ban, without touching this machine
 #   sudo make test          run every test, a real system with Postfix among them
-#   sudo make bench         measure it beside C, ip, journalctl and fail2ban: half an hour
+#   sudo make bench         measure it beside C, ip, journalctl and fail2ban: a quarter of an hour
 #   sudo make bench-quick   the same with a tenth of everything, in a minute
 #   sudo make bench-reaction  see how many guesses the timer, watch and fail2ban let through
 #   sudo make bench-activation  see what a start by the timer costs, systemd and the sandbox included

@@ -126,7 +126,7 @@ func (v *vigil) tell() error {
 	}
 	v.pause, v.pauses = time.Second/time.Duration(rate), v.attic.pauses()
 	for i := range v.pauses {
-		v.pauses[i] *= time.Duration(max(1, 1000/rate)) // each file has some entries
+		v.pauses[i] *= time.Duration(1000 / rate) // each file has some entries
 	}
 	if err := v.write(1_000_000); err != nil { // else there is no journal yet
 		return err
@@ -145,14 +145,17 @@ func (v *vigil) tell() error {
 // there are in a second.
 func fullRound() (length time.Duration, rate int, err error) {
 	length, rate = 2*time.Hour, 200
-	var errs [2]error
 	if text := os.Getenv(lengthVariable); text != "" {
-		length, errs[0] = time.ParseDuration(text)
+		if length, err = time.ParseDuration(text); err != nil {
+			return 0, 0, fmt.Errorf("%s: %w (want a time such as 90m)", lengthVariable, err)
+		}
 	}
 	if text := os.Getenv(rateVariable); text != "" {
-		rate, errs[1] = strconv.Atoi(text)
+		if rate, err = strconv.Atoi(text); err != nil || rate < 1 || rate > 1000 {
+			return 0, 0, fmt.Errorf("%s is %q: want 1 to 1000 attempts a second", rateVariable, text)
+		}
 	}
-	return length, max(1, rate), errors.Join(errs[:]...)
+	return length, rate, nil
 }
 
 // startWatch starts it as the unit does.
